@@ -1,0 +1,148 @@
+"""Starts and stops the two servers the tests look at: Greenroom and genuine MLflow."""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import venvs
+from ports import free_port
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+
+# Genuine MLflow imports for half a minute on a busy two-core machine, and then migrates an empty database.
+START_DEADLINE = {"ours": 30, "genuine": 180}
+STOP_DEADLINE = 20
+
+
+@dataclasses.dataclass
+class Server:
+    """A running server. ``uri`` is what MLFLOW_TRACKING_URI is set to."""
+
+    kind: str
+    uri: str
+    backend_store_uri: str
+    artifacts: pathlib.Path
+    log: pathlib.Path
+    process: subprocess.Popen
+
+    def stop(self):
+        """Ends the server with SIGTERM and returns its exit status; kills it after STOP_DEADLINE seconds."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_DEADLINE)
+            except subprocess.TimeoutExpired:
+                self._kill()
+        # Genuine MLflow leaves workers behind in its process group.
+        self._kill()
+        return self.process.returncode
+
+    def _kill(self):
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+    def log_tail(self, lines=60):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def start(kind, backend_store_uri, folder, arguments=(), environment=None):
+    """Starts a server of a kind ("ours" or "genuine") and waits until /health answers.
+
+    Artifacts and the log lie below folder. A server that ends or stays silent raises RuntimeError with its log."""
+    folder = pathlib.Path(folder)
+    artifacts = folder / "artifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    command = [
+        *_program(kind),
+        *("--backend-store-uri", backend_store_uri),
+        *("--artifacts-destination", str(artifacts)),
+        *("--host", "127.0.0.1"),
+        *("--port", str(port)),
+        *arguments,
+    ]
+    log = folder / f"{kind}-{port}.log"
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**clean_environment(), **_KIND_ENVIRONMENT[kind], **(environment or {})},
+            start_new_session=True,
+        )
+    server = Server(kind, uri, backend_store_uri, artifacts, log, process)
+    try:
+        _wait_for_health(server)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def clean_environment():
+    """This process's environment without what would steer a client or a server."""
+    dropped = ("MLFLOW_", "GREENROOM_", "PG", "PYTHON", "VIRTUAL_ENV")
+    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+
+
+_KIND_ENVIRONMENT = {
+    "ours": {},
+    "genuine": {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+    },
+}
+
+_built = None
+
+
+def binary():
+    """The greenroom binary: GREENROOM_BINARY, or built once from the project's source."""
+    global _built
+    if not _built:
+        _built = os.environ.get("GREENROOM_BINARY")
+    if not _built:
+        _built = str(PROJECT / ".cache" / "greenroom")
+        subprocess.run(
+            ["go", "build", "-o", _built, "./cmd/greenroom"],
+            cwd=PROJECT,
+            env={**os.environ, "CGO_ENABLED": "0"},
+            check=True,
+        )
+    return _built
+
+
+def _program(kind):
+    if kind == "ours":
+        return [binary(), "server"]
+    return [venvs.python(venvs.NEWEST), "-m", "mlflow", "server", "--workers", "1"]
+
+
+def _wait_for_health(server):
+    deadline = time.monotonic() + START_DEADLINE[server.kind]
+    while True:
+        if server.process.poll() is not None:
+            raise RuntimeError(f"{server.kind} ended with {server.process.returncode} at start:\n{server.log_tail()}")
+        try:
+            with urllib.request.urlopen(server.uri + "/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            pass
+        if time.monotonic() > deadline:
+            limit = START_DEADLINE[server.kind]
+            raise RuntimeError(f"{server.kind} did not answer {server.uri}/health in {limit} s:\n{server.log_tail()}")
+        time.sleep(0.05)
