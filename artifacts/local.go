@@ -1,0 +1,435 @@
+package artifacts
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"syscall"
+)
+
+// stagingDir holds uploads until they are complete and trees until they are
+// deleted. It lies in the root, so that a rename moves between the two.
+const stagingDir = reservedPrefix + "s"
+
+const (
+	dirMode  fs.FileMode = 0o700
+	fileMode fs.FileMode = 0o600
+
+	copyBufferBytes = 128 << 10
+)
+
+// Local stores artifacts as files of a folder. All access goes through os.Root,
+// so that no symbolic link leads out of it.
+type Local struct {
+	root *os.Root
+}
+
+var _ Store = (*Local)(nil)
+
+// OpenLocal opens the folder dir, creates it if it is missing, and removes what
+// interrupted uploads and deletes left behind. Uploads of other processes that
+// are still running stay.
+func OpenLocal(dir string) (*Local, error) {
+	if err := os.MkdirAll(dir, dirMode); err != nil {
+		return nil, fmt.Errorf("create artifact folder: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open artifact folder: %w", err)
+	}
+	l := &Local{root: root}
+	if err := l.prepareStaging(); err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return l, nil
+}
+
+// Close releases the folder. Objects that are open stay readable.
+func (l *Local) Close() error { return l.root.Close() }
+
+// prepareStaging creates the staging folder and sweeps it.
+func (l *Local) prepareStaging() error {
+	if err := l.root.Mkdir(stagingDir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("create upload folder: %w", err)
+	}
+	entries, err := fs.ReadDir(l.root.FS(), stagingDir)
+	if err != nil {
+		return fmt.Errorf("read upload folder: %w", err)
+	}
+	for _, entry := range entries {
+		if err := l.sweep(entry); err != nil {
+			return fmt.Errorf("remove interrupted upload: %w", err)
+		}
+	}
+	return nil
+}
+
+// sweep removes a staged file or tree, unless a process is still writing it.
+func (l *Local) sweep(entry fs.DirEntry) error {
+	name := path.Join(stagingDir, entry.Name())
+	if entry.Type().IsRegular() {
+		f, err := l.root.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer f.Close() // keeps the lock until the name is gone, see createStaged
+		if lock(f) != nil {
+			return nil
+		}
+	}
+	return l.root.RemoveAll(name)
+}
+
+// Open implements Store.
+func (l *Local) Open(_ context.Context, p string) (*Object, error) {
+	clean, err := CanonicalPath(p)
+	if err != nil {
+		return nil, err
+	}
+	// Asked before opening, because opening a named pipe would wait.
+	info, err := l.stat(clean)
+	if err != nil {
+		return nil, describe("open", clean, err)
+	}
+	if err := wantFile(info); err != nil {
+		return nil, describe("open", clean, err)
+	}
+	f, err := l.root.Open(clean)
+	if err != nil {
+		return nil, describe("open", clean, err)
+	}
+	if info, err = f.Stat(); err == nil {
+		err = wantFile(info)
+	}
+	if err != nil {
+		return nil, errors.Join(describe("open", clean, err), f.Close())
+	}
+	return &Object{
+		ReadSeekCloser: f,
+		Size:           info.Size(),
+		ModTime:        info.ModTime(),
+		ETag:           fmt.Sprintf(`"%x-%x-%x"`, info.ModTime().UnixNano(), info.Size(), inode(info)),
+	}, nil
+}
+
+// wantFile refuses folders, and treats devices, pipes and sockets as missing.
+func wantFile(info fs.FileInfo) error {
+	switch {
+	case info.IsDir():
+		return ErrIsDir
+	case !info.Mode().IsRegular():
+		return fs.ErrNotExist
+	}
+	return nil
+}
+
+// Put implements Store.
+func (l *Local) Put(ctx context.Context, p string, body io.Reader) error {
+	clean, err := CanonicalFilePath(p)
+	if err != nil {
+		return err
+	}
+	if err := l.checkTarget(clean); err != nil {
+		return describe("put", clean, err)
+	}
+	staged, err := l.stage(ctx, body)
+	if err != nil {
+		return describe("put", clean, err)
+	}
+	if err := l.place(staged, clean); err != nil {
+		return errors.Join(describe("put", clean, err), l.root.Remove(staged))
+	}
+	return nil
+}
+
+// checkTarget finds what can't succeed before the body is read.
+func (l *Local) checkTarget(clean string) error {
+	info, err := l.root.Stat(clean)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.IsDir():
+		return ErrIsDir
+	}
+	return nil
+}
+
+// stage writes body to a new file in the staging folder, durably, and returns
+// its name. On error the file is gone.
+func (l *Local) stage(ctx context.Context, body io.Reader) (_ string, err error) {
+	f, staged, err := l.createStaged()
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			err = errors.Join(err, l.root.Remove(staged))
+		}
+	}()
+	// Only the Writer is shown to CopyBuffer, which would otherwise not use the buffer.
+	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, contextReader{ctx, body}, make([]byte, copyBufferBytes)); err != nil {
+		return "", err
+	}
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	if err := f.Sync(); err != nil {
+		return "", err
+	}
+	return staged, f.Close()
+}
+
+// createStaged creates and locks a file that no sweep of another process takes
+// away. A sweep that comes between the creation and the lock either holds the
+// lock or has removed the name; then another name is tried.
+func (l *Local) createStaged() (f *os.File, name string, err error) {
+	for range 10 {
+		name = path.Join(stagingDir, rand.Text())
+		f, err = l.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+		if errors.Is(err, fs.ErrNotExist) {
+			// Someone emptied the artifact folder under us.
+			if err = l.root.Mkdir(stagingDir, dirMode); err == nil || errors.Is(err, fs.ErrExist) {
+				continue
+			}
+		}
+		if err != nil {
+			return nil, "", fmt.Errorf("create upload file: %w", hideNotExist(err))
+		}
+		if err = lock(f); err == nil {
+			if _, err = l.root.Stat(name); err == nil {
+				return f, name, nil
+			}
+		}
+		f.Close()
+	}
+	return nil, "", fmt.Errorf("create upload file: %w", hideNotExist(err))
+}
+
+// hideNotExist keeps a missing folder of ours from looking like a missing artifact.
+func hideNotExist(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New(err.Error())
+	}
+	return err
+}
+
+// place moves a staged file to its path and makes that durable.
+func (l *Local) place(staged, clean string) error {
+	dir := path.Dir(clean)
+	for attempt := 0; ; attempt++ {
+		err := l.root.Rename(staged, clean)
+		if err == nil {
+			return l.syncDir(dir)
+		}
+		// The folder is missing; or a delete took it away after it was made.
+		if !errors.Is(err, fs.ErrNotExist) || attempt == 10 {
+			return hideNotExist(targetError(err))
+		}
+		if err := l.makeDirs(dir); err != nil {
+			return err
+		}
+	}
+}
+
+// targetError translates the several ways in which systems refuse to rename a
+// file onto a folder.
+func targetError(err error) error {
+	for _, errno := range []syscall.Errno{syscall.EISDIR, syscall.ENOTEMPTY, syscall.EEXIST} {
+		if errors.Is(err, errno) {
+			return ErrIsDir
+		}
+	}
+	return err
+}
+
+// makeDirs creates dir and the folders above it, each durably.
+func (l *Local) makeDirs(dir string) error {
+	if dir == "." {
+		return nil
+	}
+	err := l.root.Mkdir(dir, dirMode)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := l.makeDirs(path.Dir(dir)); err != nil {
+			return err
+		}
+		err = l.root.Mkdir(dir, dirMode)
+	}
+	switch {
+	case err == nil:
+		return l.syncDir(path.Dir(dir))
+	case errors.Is(err, fs.ErrExist):
+		info, err := l.root.Stat(dir)
+		if err == nil && !info.IsDir() {
+			return ErrNotDir
+		}
+		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // a delete was faster; place tries again
+	}
+	return err
+}
+
+// syncDir makes the names in dir durable. A folder that is gone needs nothing.
+func (l *Local) syncDir(dir string) error {
+	f, err := l.root.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// List implements Store.
+func (l *Local) List(ctx context.Context, p string) ([]Entry, error) {
+	clean, err := CanonicalPath(p)
+	if err != nil {
+		return nil, err
+	}
+	info, err := l.stat(clean)
+	if err != nil {
+		return nil, describe("list", clean, err)
+	}
+	if !info.IsDir() {
+		return nil, describe("list", clean, ErrNotDir)
+	}
+	found, err := fs.ReadDir(l.root.FS(), rootName(clean))
+	if err != nil {
+		return nil, describe("list", clean, err)
+	}
+	entries := make([]Entry, 0, len(found))
+	for _, f := range found {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if name, err := CanonicalPath(f.Name()); err != nil || name != f.Name() {
+			continue
+		}
+		// Follows links inside the root; what leads out of it, or is neither
+		// file nor folder, can't be opened and isn't shown.
+		info, err := l.entryInfo(clean, f)
+		switch {
+		case err != nil:
+			continue
+		case info.IsDir():
+			entries = append(entries, Entry{Name: f.Name(), IsDir: true})
+		case info.Mode().IsRegular():
+			entries = append(entries, Entry{Name: f.Name(), Size: info.Size()})
+		}
+	}
+	slices.SortFunc(entries, func(a, b Entry) int { return cmp.Compare(a.Name, b.Name) })
+	return entries, nil
+}
+
+// entryInfo spares the walk from the root for all but links.
+func (l *Local) entryInfo(dir string, entry fs.DirEntry) (fs.FileInfo, error) {
+	if entry.Type()&fs.ModeSymlink != 0 {
+		return l.root.Stat(path.Join(dir, entry.Name()))
+	}
+	return entry.Info()
+}
+
+// Delete implements Store. A tree is first moved out of sight as a whole, so
+// that nobody sees half of it and an interrupted delete ends at the next start.
+func (l *Local) Delete(_ context.Context, p string) error {
+	clean, err := CanonicalPath(p)
+	if err != nil {
+		return err
+	}
+	if clean == "" {
+		return &PathError{Path: p, Reason: "the artifact root can't be deleted; name a file or folder in it"}
+	}
+	// Stat follows links: one that leads out of the folder is the operator's.
+	if _, err := l.stat(clean); err != nil {
+		if err = describe("delete", clean, err); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	doomed := path.Join(stagingDir, rand.Text())
+	if err := l.root.Rename(clean, doomed); err != nil {
+		if err = describe("delete", clean, err); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	if err := l.syncDir(path.Dir(clean)); err != nil {
+		return describe("delete", clean, err)
+	}
+	if err := l.root.RemoveAll(doomed); err != nil {
+		return describe("delete", clean, err)
+	}
+	return nil
+}
+
+// stat follows links. What would lie below a file does not exist.
+func (l *Local) stat(clean string) (fs.FileInfo, error) {
+	info, err := l.root.Stat(rootName(clean))
+	if errors.Is(err, syscall.ENOTDIR) {
+		return nil, fs.ErrNotExist
+	}
+	return info, err
+}
+
+func rootName(clean string) string {
+	if clean == "" {
+		return "."
+	}
+	return clean
+}
+
+// describe adds what was attempted, and translates what the system says into
+// the errors that Store promises.
+func describe(op, clean string, err error) error {
+	var (
+		errno   syscall.Errno
+		pathErr *fs.PathError
+		linkErr *os.LinkError
+	)
+	switch {
+	case errors.As(err, &errno):
+		switch {
+		case isNoSpace(errno):
+			err = fmt.Errorf("%w: %w", ErrNoSpace, err)
+		case errno == syscall.ENOTDIR:
+			err = fmt.Errorf("%w: %w", ErrNotDir, err)
+		case errno == syscall.ELOOP:
+			return &PathError{Path: clean, Reason: "it goes through a circle of symbolic links"}
+		case errno == syscall.ENAMETOOLONG:
+			return &PathError{Path: clean, Reason: "it is too long for the artifact folder's file system"}
+		}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrClosed):
+	case errors.As(err, &pathErr) || errors.As(err, &linkErr):
+		// os.Root's own refusal, the only one that carries no errno.
+		return &PathError{Path: clean, Reason: "it leaves the artifact folder through a symbolic link"}
+	}
+	return fmt.Errorf("%s artifact %q: %w", op, clean, err)
+}
+
+// contextReader ends a copy when the request is over.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
