@@ -1,0 +1,238 @@
+package schema
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Options are what Migrate writes and says about the one database at hand.
+type Options struct {
+	// ArtifactLocation is where experiment 0, which MLflow's clients expect to exist, keeps its artifacts.
+	ArtifactLocation string
+	// URI names the database in the command that a RefusedError tells to run.
+	URI string
+}
+
+// Migrate makes the database ready to serve: it creates MLflow's tables in an empty one, adds experiment 0 where there
+// is none, and applies Greenroom's own pending migrations. Everything happens in one transaction under a lock, so that
+// several servers may start together and a failure leaves the database as it was; a ready database is only read.
+// A database that is neither empty nor at Revision is left alone: the error is then a *RefusedError.
+func Migrate(ctx context.Context, db *sql.DB, d Dialect, o Options) error {
+	s, err := servable(ctx, db, d, o)
+	if err != nil {
+		return err
+	}
+	if s.State == Current && len(s.Pending) == 0 {
+		if found, err := hasDefaultExperiment(ctx, db); err != nil || found {
+			return err
+		}
+	}
+	return locked(ctx, db, d, func(tx querier) error { return migrate(ctx, tx, d, o) })
+}
+
+// servable inspects the database and refuses one that can not be served.
+func servable(ctx context.Context, q querier, d Dialect, o Options) (Status, error) {
+	s, err := inspect(ctx, q, d)
+	if err != nil {
+		return s, fmt.Errorf("inspect database: %w", err)
+	}
+	if s.State != Empty && s.State != Current {
+		return s, &RefusedError{Status: s, URI: o.URI}
+	}
+	return s, nil
+}
+
+// migrate does the work of Migrate. It looks again, since another server may have been faster to the lock.
+func migrate(ctx context.Context, tx querier, d Dialect, o Options) error {
+	s, err := servable(ctx, tx, d, o)
+	if err != nil {
+		return err
+	}
+	if s.State == Empty {
+		if err := createTables(ctx, tx, d); err != nil {
+			return err
+		}
+	}
+	if err := createDefaultExperiment(ctx, tx, o.ArtifactLocation); err != nil {
+		return fmt.Errorf("create experiment 0: %w", err)
+	}
+	return applyOwn(ctx, tx, s.Pending)
+}
+
+func createTables(ctx context.Context, tx querier, d Dialect) error {
+	var ddl strings.Builder
+	ddl.WriteString("DROP TABLE IF EXISTS alembic_version;\n") // an upgrade that failed may leave it, without a row
+	for _, t := range mlflowTables() {
+		ddl.WriteString(t.ddl(d))
+	}
+	// The description is what MLflow writes.
+	ddl.WriteString("INSERT INTO workspaces (name, description) VALUES ('default', 'Default workspace for legacy resources');\n")
+	ddl.WriteString("INSERT INTO alembic_version (version_num) VALUES ('" + Revision + "');\n")
+	if _, err := tx.ExecContext(ctx, ddl.String()); err != nil {
+		return fmt.Errorf("create MLflow's tables: %w", err)
+	}
+	return nil
+}
+
+const (
+	defaultExperimentID   = 0
+	defaultExperimentName = "Default"
+)
+
+// hasDefaultExperiment is also true if another experiment took the name, which leaves no place for experiment 0.
+func hasDefaultExperiment(ctx context.Context, q querier) (bool, error) {
+	ids, err := column1[int64](ctx, q, "SELECT experiment_id FROM experiments WHERE experiment_id = $1 OR (workspace = 'default' AND name = $2)",
+		defaultExperimentID, defaultExperimentName)
+	return len(ids) > 0, err
+}
+
+// createDefaultExperiment gives the id itself, so that PostgreSQL's sequence starts at 1 as it does for MLflow.
+func createDefaultExperiment(ctx context.Context, tx querier, artifactLocation string) error {
+	if found, err := hasDefaultExperiment(ctx, tx); err != nil || found {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO experiments
+		(experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time, workspace)
+		VALUES ($1, $2, $3, 'active', $4, $4, 'default')`,
+		defaultExperimentID, defaultExperimentName, artifactLocation, time.Now().UnixMilli())
+	return err
+}
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migration is one step of Greenroom's own tables, in SQL that both dialects read.
+type migration struct {
+	number int
+	file   string
+}
+
+// ownMigrations are all steps, in order. A file is named by its number and subject: 0001_version_creations.sql.
+func ownMigrations() ([]migration, error) {
+	files, err := migrationFiles.ReadDir("migrations")
+	if err != nil {
+		return nil, err
+	}
+	var all []migration
+	for _, f := range files {
+		digits, _, _ := strings.Cut(f.Name(), "_")
+		number, err := strconv.Atoi(digits)
+		if err != nil {
+			return nil, fmt.Errorf("migration %s has no number: %w", f.Name(), err)
+		}
+		all = append(all, migration{number, f.Name()})
+	}
+	return all, nil
+}
+
+// applyOwn applies the pending ones of Greenroom's own migrations and records them.
+func applyOwn(ctx context.Context, tx querier, pending []string) error {
+	if len(pending) == 0 {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS greenroom_migrations (
+		number INTEGER NOT NULL, file VARCHAR(200) NOT NULL, applied_at BIGINT NOT NULL,
+		CONSTRAINT greenroom_migrations_pk PRIMARY KEY (number))`); err != nil {
+		return fmt.Errorf("create greenroom_migrations: %w", err)
+	}
+	all, err := ownMigrations()
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if !slices.Contains(pending, m.file) {
+			continue
+		}
+		ddl, err := migrationFiles.ReadFile(path.Join("migrations", m.file))
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, string(ddl)); err != nil {
+			return fmt.Errorf("apply %s: %w", m.file, err)
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO greenroom_migrations (number, file, applied_at) VALUES ($1, $2, $3)",
+			m.number, m.file, time.Now().UnixMilli()); err != nil {
+			return fmt.Errorf("record %s: %w", m.file, err)
+		}
+	}
+	return nil
+}
+
+// advisoryLock is the PostgreSQL lock that a migrating Greenroom holds: "greenroo" in ASCII.
+const advisoryLock = 0x677265656e726f6f
+
+// busyTimeout is how long, in milliseconds, a migrating Greenroom waits for SQLite's write lock.
+const busyTimeout = 60_000
+
+// locked runs f in a transaction that no other migrating Greenroom has at the same time.
+func locked(ctx context.Context, db *sql.DB, d Dialect, f func(querier) error) error {
+	if d == PostgreSQL {
+		return lockedPostgres(ctx, db, f)
+	}
+	return lockedSQLite(ctx, db, f)
+}
+
+func lockedPostgres(ctx context.Context, db *sql.DB, f func(querier) error) (err error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin migration: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ignoreDone(tx.Rollback()))
+		}
+	}()
+	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(advisoryLock)); err != nil {
+		return fmt.Errorf("lock database: %w", err)
+	}
+	if err := f(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// lockedSQLite takes the write lock at once: a transaction that reads first could not be sure to get it later.
+// database/sql begins no such transaction by itself.
+func lockedSQLite(ctx context.Context, db *sql.DB, f func(querier) error) (err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("begin migration: %w", err)
+	}
+	defer conn.Close()
+	var before int
+	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&before); err != nil {
+		return fmt.Errorf("begin migration: %w", err)
+	}
+	cleanup := context.WithoutCancel(ctx) // the connection goes back to the pool as it came
+	defer func() {
+		_, restore := conn.ExecContext(cleanup, fmt.Sprintf("PRAGMA busy_timeout = %d", before))
+		err = errors.Join(err, restore)
+	}()
+	if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d; BEGIN IMMEDIATE", max(before, busyTimeout))); err != nil {
+		return fmt.Errorf("lock database: %w", err)
+	}
+	if err := f(conn); err != nil {
+		_, rollback := conn.ExecContext(cleanup, "ROLLBACK")
+		return errors.Join(err, rollback)
+	}
+	if _, err := conn.ExecContext(cleanup, "COMMIT"); err != nil {
+		_, rollback := conn.ExecContext(cleanup, "ROLLBACK")
+		return errors.Join(fmt.Errorf("commit migration: %w", err), rollback)
+	}
+	return nil
+}
+
+func ignoreDone(err error) error {
+	if errors.Is(err, sql.ErrTxDone) {
+		return nil
+	}
+	return err
+}
