@@ -1,0 +1,161 @@
+package search
+
+import (
+	"strings"
+)
+
+// maxOrderItems is the number of sort keys an order may have.
+const maxOrderItems = 100
+
+// Item is one sort key. Where it is about a metric, Within limits the rows that count; nil limits nothing.
+type Item struct {
+	Identifier string
+	Desc       bool
+	Within     *Clause
+}
+
+// OrderBy returns the sort keys for order_by items such as "metrics.loss DESC", followed by the entity's own that make
+// the order complete. Missing values come last in both directions, and before them metrics that are not a number.
+func (s *Schema) OrderBy(d Dialect, items []string) (Clause, error) {
+	parsed := make([]Item, len(items))
+	if len(items) > maxOrderItems {
+		return Clause{}, errorf("Invalid order_by: it has %d items; at most %d are allowed", len(items), maxOrderItems)
+	}
+	for i, item := range items {
+		var err error
+		if parsed[i], err = parseItem(item); err != nil {
+			return Clause{}, err
+		}
+	}
+	return s.order(d, parsed, func() string { return list(items) })
+}
+
+// OrderByItems is [Schema.OrderBy] for items that come apart.
+func (s *Schema) OrderByItems(d Dialect, items []Item) (Clause, error) {
+	names := make([]string, len(items))
+	for i, item := range items {
+		if err := CheckText("order_by", item.Identifier); err != nil {
+			return Clause{}, err
+		}
+		names[i] = item.Identifier
+	}
+	return s.order(d, items, func() string { return list(names) })
+}
+
+// parseItem reads `identifier [ASC|DESC]`.
+func parseItem(item string) (Item, error) {
+	if err := CheckText("order_by", item); err != nil {
+		return Item{}, err
+	}
+	tokens := scan(item)
+	unreadable := func(t token) error {
+		return errorAt(item, t.pos, "Invalid order_by clause '"+item+"'. Could not be parsed.")
+	}
+	if tokens[0].kind != name {
+		return Item{}, unreadable(tokens[0])
+	}
+	parsed := Item{Identifier: tokens[0].src}
+	if tokens[1].kind == end {
+		return parsed, nil
+	}
+	if tokens[1].kind != name || tokens[2].kind != end {
+		return Item{}, unreadable(tokens[1])
+	}
+	switch strings.ToUpper(tokens[1].src) {
+	case "ASC":
+	case "DESC":
+		parsed.Desc = true
+	default:
+		return Item{}, errorAt(item, tokens[1].pos, "Invalid ordering key in order_by clause '"+item+"'.")
+	}
+	return parsed, nil
+}
+
+// order makes the sort keys. Columns are told apart by their SQL and, where users make the keys, by the key.
+func (s *Schema) order(d Dialect, items []Item, printed func() string) (Clause, error) {
+	if len(items) > maxOrderItems {
+		return Clause{}, errorf("Invalid order_by: it has %d items; at most %d are allowed", len(items), maxOrderItems)
+	}
+	type sortKey struct{ column, key string }
+	seen := map[sortKey]bool{}
+	sql, args := &strings.Builder{}, []any(nil)
+	add := func(column string, desc, notNull bool) {
+		if sql.Len() > 0 {
+			sql.WriteString(", ")
+		}
+		sql.WriteString(column)
+		sql.WriteString(map[bool]string{false: " ASC", true: " DESC"}[desc])
+		if !notNull {
+			sql.WriteString(" NULLS LAST")
+		}
+	}
+	terms := s.Ties
+	if len(items) == 0 && s.Default != nil {
+		terms = append(append([]Term(nil), s.Default...), s.Ties...)
+	}
+	for _, item := range items {
+		identifier := item.Identifier
+		id, message, names := s.resolve(identifier, true)
+		if message != "" {
+			return Clause{}, errorAt(identifier, 0, message.fill(names...))
+		}
+		f := id.field
+		k := sortKey{column: f.Column}
+		if f.From != "" {
+			k.column, k.key = f.From, id.key
+		}
+		if seen[k] && item.Within == nil {
+			if s.RepeatedOrder {
+				continue
+			}
+			return Clause{}, errorf("`order_by` contains duplicate fields: %s", printed())
+		}
+		seen[k] = true
+		if f.From == "" {
+			add(f.Column, item.Desc, f.NotNull)
+			continue
+		}
+		add(f.sortValue(d, item), item.Desc, false)
+		args = append(args, id.key)
+		if item.Within != nil {
+			args = append(args, item.Within.Args...)
+		}
+	}
+	for _, t := range terms {
+		if k := (sortKey{column: t.Column}); !seen[k] {
+			seen[k] = true
+			add(t.Column, t.Desc, t.NotNull)
+		}
+	}
+	return Clause{SQL: sql.String(), Args: args}, nil
+}
+
+// sortValue is the subquery for the value of a key. What is not a number is an infinity that sorts after all numbers:
+// stored numbers are finite.
+func (f *Field) sortValue(d Dialect, item Item) string {
+	value := f.Column
+	if f.NaN != "" {
+		infinity := map[Dialect]string{SQLite: "9e999", PostgreSQL: "CAST('Infinity' AS DOUBLE PRECISION)"}[d]
+		if item.Desc {
+			infinity = "-" + infinity
+		}
+		value = "CASE WHEN " + f.NaN + " THEN " + infinity + " ELSE " + f.Column + " END"
+	}
+	sql := "(SELECT " + value + " FROM " + f.From + " AND " + f.KeyColumn + " = ?"
+	if item.Within != nil {
+		sql += " AND (" + item.Within.SQL + ")"
+	}
+	if f.Latest != "" {
+		sql += " " + f.Latest
+	}
+	return sql + ")"
+}
+
+// list prints items as MLflow does: ['a', 'b'].
+func list(items []string) string {
+	quoted := make([]string, len(items))
+	for i, item := range items {
+		quoted[i] = repr(item)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
