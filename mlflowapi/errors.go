@@ -1,0 +1,83 @@
+package mlflowapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"greenroom/models"
+	"greenroom/search"
+)
+
+// requestTooLarge is a body over the limit, in bytes.
+type requestTooLarge struct{ limit int64 }
+
+func (e *requestTooLarge) Error() string {
+	return fmt.Sprintf("The request body is larger than the limit of %d bytes; send it in smaller parts.", e.limit)
+}
+
+// errorBody is MLflow's error envelope. Clients before 3.0 crash on an error_code they do not know, so only the codes of models.Code leave here.
+type errorBody struct {
+	ErrorCode  models.Code `json:"error_code"`
+	Message    string      `json:"message"`
+	SQLState   string      `json:"sqlstate,omitempty"`
+	ErrorClass string      `json:"error_class,omitempty"`
+}
+
+// fail answers with the error: the one place where errors become a status and a body.
+func (a *API) fail(c *gin.Context, err error) {
+	status, body := a.errorAnswer(c, err)
+	c.AbortWithStatusJSON(status, body)
+}
+
+func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
+	var (
+		known    *models.Error
+		filter   *search.Error
+		tooLarge *requestTooLarge
+	)
+	switch {
+	case errors.As(err, &known):
+		return answer(known.Code, known.Message)
+	case errors.As(err, &filter):
+		return answer(models.InvalidParameterValue, filter.Error())
+	case errors.As(err, &tooLarge):
+		_, body := answer(models.InvalidParameterValue, tooLarge.Error())
+		return http.StatusRequestEntityTooLarge, body
+	case errors.Is(err, context.Canceled) && c.Request.Context().Err() != nil:
+		// The client has gone: nobody reads the answer, and nothing was committed.
+		return answer(models.BadRequest, "The request was cancelled.")
+	}
+	a.log.LogAttrs(c.Request.Context(), slog.LevelError, "request failed",
+		slog.String("method", c.Request.Method), slog.String("path", c.Request.URL.Path),
+		slog.String("request_id", requestID(c)), slog.Any("error", err))
+	return answer(models.InternalError, "Internal error; the server's log has the cause under request id "+requestID(c)+".")
+}
+
+func answer(code models.Code, message string) (int, errorBody) {
+	body := errorBody{ErrorCode: code, Message: message}
+	switch code {
+	case models.InvalidParameterValue, models.BadRequest, models.ResourceAlreadyExists:
+		body.SQLState, body.ErrorClass = "KAM00", string(code)
+		return http.StatusBadRequest, body
+	case models.ResourceDoesNotExist:
+		body.SQLState, body.ErrorClass = "KAM00", "RESOURCE_NOT_FOUND"
+		return http.StatusNotFound, body
+	case models.EndpointNotFound:
+		return http.StatusNotFound, body
+	case models.ResourceConflict:
+		return http.StatusConflict, body
+	case models.PermissionDenied, models.FeatureDisabled:
+		return http.StatusForbidden, body
+	case models.TemporarilyUnavailable:
+		return http.StatusServiceUnavailable, body
+	case models.NotImplemented:
+		return http.StatusNotImplemented, body
+	default:
+		return http.StatusInternalServerError, body
+	}
+}

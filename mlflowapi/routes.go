@@ -1,0 +1,83 @@
+package mlflowapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+)
+
+// route is one RPC of MLflow: path is relative to /api/<version>/mlflow/.
+type route struct {
+	method, version, path string
+	call                  func(*gin.Context) (any, error)
+}
+
+func get[Req, Resp any](path string, handle func(context.Context, *Req) (*Resp, error)) route {
+	return route{http.MethodGet, "2.0", path, rpc(handle)}
+}
+
+func post[Req, Resp any](path string, handle func(context.Context, *Req) (*Resp, error)) route {
+	return route{http.MethodPost, "2.0", path, rpc(handle)}
+}
+
+func patch[Req, Resp any](path string, handle func(context.Context, *Req) (*Resp, error)) route {
+	return route{http.MethodPatch, "2.0", path, rpc(handle)}
+}
+
+func del[Req, Resp any](path string, handle func(context.Context, *Req) (*Resp, error)) route {
+	return route{http.MethodDelete, "2.0", path, rpc(handle)}
+}
+
+// routes is every RPC served. An endpoint is one line here and a handler in its topic's file.
+func (a *API) routes() []route {
+	return []route{
+		post("experiments/create", a.createExperiment),
+		get("experiments/get", a.getExperiment),
+		get("experiments/get-by-name", a.getExperimentByName),
+		get("experiments/search", a.searchExperiments),
+		post("experiments/search", a.searchExperiments),
+		get("experiments/list", a.listExperiments),
+		post("experiments/update", a.updateExperiment),
+		post("experiments/delete", a.deleteExperiment),
+		post("experiments/restore", a.restoreExperiment),
+		post("experiments/set-experiment-tag", a.setExperimentTag),
+		post("experiments/delete-experiment-tag", a.deleteExperimentTag),
+
+		post("runs/create", a.createRun),
+		get("runs/get", a.getRun),
+		post("runs/update", a.updateRun),
+		post("runs/delete", a.deleteRun),
+		post("runs/restore", a.restoreRun),
+		post("runs/search", a.searchRuns),
+		post("runs/log-metric", a.logMetric),
+		post("runs/log-parameter", a.logParam),
+		post("runs/set-tag", a.setTag),
+		post("runs/delete-tag", a.deleteTag),
+		post("runs/log-batch", a.logBatch),
+		post("runs/log-model", a.logModel),
+		get("metrics/get-history", a.getMetricHistory),
+	}
+}
+
+// mount adds every route under /api, under /ajax-api (where MLflow's own pages call) and under /api/2.0/preview
+// (where clients 1.x call the registry), and the few that sit at the root.
+func (a *API) mount(root *gin.RouterGroup) {
+	for _, r := range a.routes() {
+		handler := a.serve(r.call)
+		for _, base := range []string{"/api/" + r.version, "/ajax-api/" + r.version} {
+			root.Handle(r.method, base+"/mlflow/"+r.path, handler)
+		}
+		if r.version == "2.0" {
+			root.Handle(r.method, "/api/2.0/preview/mlflow/"+r.path, handler)
+		}
+	}
+	info := a.serve(rpc(a.serverInfo))
+	root.GET("/api/3.0/mlflow/server-info", info)
+	root.GET("/ajax-api/3.0/mlflow/server-info", info)
+
+	root.GET("/health", plainText("OK"))
+	root.GET("/livez", plainText("OK"))
+	root.GET("/readyz", a.ready)
+	root.GET("/version", plainText(MLflowVersion))
+}

@@ -1,0 +1,363 @@
+package mlflowapi
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"greenroom/models"
+)
+
+type run struct {
+	Info    runInfo     `json:"info"`
+	Data    runData     `json:"data"`
+	Inputs  runInputs   `json:"inputs"`
+	Outputs *runOutputs `json:"outputs,omitempty"`
+}
+
+type runInfo struct {
+	RunUUID        string                `json:"run_uuid"`
+	ExperimentID   string                `json:"experiment_id"`
+	RunName        *string               `json:"run_name,omitempty"`
+	UserID         *string               `json:"user_id,omitempty"`
+	Status         models.RunStatus      `json:"status"`
+	StartTime      *int64                `json:"start_time,omitempty"`
+	EndTime        *int64                `json:"end_time,omitempty"`
+	ArtifactURI    *string               `json:"artifact_uri,omitempty"`
+	LifecycleStage models.LifecycleStage `json:"lifecycle_stage"`
+	RunID          string                `json:"run_id"`
+}
+
+type runData struct {
+	Metrics []metric `json:"metrics,omitempty"`
+	Params  []param  `json:"params,omitempty"`
+	Tags    []tag    `json:"tags,omitempty"`
+}
+
+type metric struct {
+	Key       string `json:"key"`
+	Value     double `json:"value"`
+	Timestamp int64  `json:"timestamp"`
+	Step      int64  `json:"step"`
+}
+
+type param struct {
+	Key   string `json:"key" mlflow:"required"`
+	Value string `json:"value"`
+}
+
+func newRunInfo(r *models.Run) runInfo {
+	return runInfo{
+		RunUUID: r.ID, RunID: r.ID, ExperimentID: strconv.FormatInt(r.ExperimentID, 10), RunName: r.Name, UserID: r.UserID, Status: r.Status,
+		StartTime: r.StartTime, EndTime: r.EndTime, ArtifactURI: r.ArtifactURI, LifecycleStage: r.LifecycleStage,
+	}
+}
+
+func newRun(r *models.Run) run {
+	out := run{Info: newRunInfo(r), Inputs: newRunInputs(r), Outputs: newRunOutputs(r)}
+	for _, m := range r.Metrics {
+		out.Data.Metrics = append(out.Data.Metrics, newMetric(m))
+	}
+	for _, p := range r.Params {
+		out.Data.Params = append(out.Data.Params, param(p))
+	}
+	out.Data.Tags = newTags(r.Tags)
+	return out
+}
+
+func newMetric(m models.Metric) metric {
+	return metric{m.Key, double(m.Float()), m.Timestamp, m.Step}
+}
+
+// runRef names a run; clients up to 3.x send its id under both names.
+type runRef struct {
+	RunID   string `json:"run_id" mlflow:"required"`
+	RunUUID string `json:"run_uuid"`
+}
+
+func (r runRef) id() string {
+	if r.RunID == "" {
+		return r.RunUUID
+	}
+	return r.RunID
+}
+
+type createRunRequest struct {
+	ExperimentID string `json:"experiment_id"`
+	UserID       string `json:"user_id"`
+	RunName      string `json:"run_name"`
+	StartTime    int64  `json:"start_time"`
+	Tags         []tag  `json:"tags"`
+}
+
+type runResponse struct {
+	Run run `json:"run"`
+}
+
+func (a *API) createRun(ctx context.Context, req *createRunRequest) (*runResponse, error) {
+	if req.ExperimentID == "" {
+		req.ExperimentID = "0"
+	}
+	experiment, err := experimentID(req.ExperimentID)
+	if err != nil {
+		return nil, err
+	}
+	r, err := a.store.CreateRun(ctx, models.NewRun{ExperimentID: experiment, UserID: req.UserID, Name: req.RunName, StartTime: req.StartTime, Tags: modelTags(req.Tags)})
+	if err != nil {
+		return nil, err
+	}
+	out := newRun(r)
+	out.Outputs = nil
+	return &runResponse{out}, nil
+}
+
+func (a *API) getRun(ctx context.Context, req *runRef) (*runResponse, error) {
+	r, err := a.store.Run(ctx, req.id())
+	if err != nil {
+		return nil, err
+	}
+	return &runResponse{newRun(r)}, nil
+}
+
+// runStatus is a run's status on the wire.
+type runStatus string
+
+func (runStatus) enumNames() map[int64]string {
+	return map[int64]string{1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+}
+
+type updateRunRequest struct {
+	runRef
+	Status  runStatus `json:"status"`
+	EndTime *int64    `json:"end_time"`
+	RunName string    `json:"run_name"`
+}
+
+type updateRunResponse struct {
+	RunInfo runInfo `json:"run_info"`
+}
+
+func (a *API) updateRun(ctx context.Context, req *updateRunRequest) (*updateRunResponse, error) {
+	r, err := a.store.UpdateRun(ctx, req.id(), models.RunUpdate{Status: models.RunStatus(req.Status), EndTime: req.EndTime, Name: req.RunName})
+	if err != nil {
+		return nil, err
+	}
+	return &updateRunResponse{newRunInfo(r)}, nil
+}
+
+func (a *API) deleteRun(ctx context.Context, req *runRef) (*empty, error) {
+	return &empty{}, a.store.DeleteRun(ctx, req.id())
+}
+
+func (a *API) restoreRun(ctx context.Context, req *runRef) (*empty, error) {
+	return &empty{}, a.store.RestoreRun(ctx, req.id())
+}
+
+type searchRunsRequest struct {
+	ExperimentIDs []string `json:"experiment_ids"`
+	Filter        string   `json:"filter"`
+	RunViewType   viewType `json:"run_view_type"`
+	MaxResults    *int64   `json:"max_results"`
+	OrderBy       []string `json:"order_by"`
+	PageToken     string   `json:"page_token"`
+}
+
+type searchRunsResponse struct {
+	Runs          []run  `json:"runs,omitempty"`
+	NextPageToken string `json:"next_page_token,omitempty"`
+}
+
+const defaultRunResults = 1000
+
+func (a *API) searchRuns(ctx context.Context, req *searchRunsRequest) (*searchRunsResponse, error) {
+	want := int64(defaultRunResults)
+	if req.MaxResults != nil {
+		want = *req.MaxResults
+	}
+	size, err := pageSize(want, maxSearchResults)
+	if err != nil {
+		return nil, err
+	}
+	offset, err := pageOffset(req.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	experiments, err := experimentIDs(req.ExperimentIDs)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.store.SearchRuns(ctx, experiments, models.ViewType(req.RunViewType), models.Page{Filter: req.Filter, OrderBy: req.OrderBy, Offset: offset, Limit: size + 1})
+	if err != nil {
+		return nil, err
+	}
+	resp := &searchRunsResponse{}
+	found, resp.NextPageToken = nextPage(found, offset, size)
+	for _, r := range found {
+		out := newRun(r)
+		out.Inputs.ModelInputs = nil // a search leaves them out, as MLflow's does
+		resp.Runs = append(resp.Runs, out)
+	}
+	return resp, nil
+}
+
+type logMetricRequest struct {
+	runRef
+	Key           string  `json:"key" mlflow:"required"`
+	Value         float64 `json:"value" mlflow:"required"`
+	Timestamp     int64   `json:"timestamp" mlflow:"required"`
+	Step          int64   `json:"step"`
+	ModelID       string  `json:"model_id"`
+	DatasetName   string  `json:"dataset_name"`
+	DatasetDigest string  `json:"dataset_digest"`
+}
+
+func (a *API) logMetric(ctx context.Context, req *logMetricRequest) (*empty, error) {
+	m := models.NewMetric(req.Key, req.Value, req.Timestamp, req.Step)
+	m.ModelID, m.DatasetName, m.DatasetDigest = req.ModelID, req.DatasetName, req.DatasetDigest
+	return &empty{}, a.store.LogMetric(ctx, req.id(), m)
+}
+
+type logParamRequest struct {
+	runRef
+	Key   string `json:"key" mlflow:"required"`
+	Value string `json:"value"`
+}
+
+func (a *API) logParam(ctx context.Context, req *logParamRequest) (*empty, error) {
+	return &empty{}, a.store.LogParam(ctx, req.id(), models.Param{Key: req.Key, Value: req.Value})
+}
+
+type setTagRequest struct {
+	runRef
+	Key   string `json:"key" mlflow:"required"`
+	Value string `json:"value"`
+}
+
+func (a *API) setTag(ctx context.Context, req *setTagRequest) (*empty, error) {
+	return &empty{}, a.store.SetTag(ctx, req.id(), models.Tag{Key: req.Key, Value: req.Value})
+}
+
+type deleteTagRequest struct {
+	runRef
+	Key string `json:"key" mlflow:"required"`
+}
+
+func (a *API) deleteTag(ctx context.Context, req *deleteTagRequest) (*empty, error) {
+	return &empty{}, a.store.DeleteTag(ctx, req.id(), req.Key)
+}
+
+type logBatchRequest struct {
+	RunID   string        `json:"run_id" mlflow:"required"`
+	Metrics []batchMetric `json:"metrics"`
+	Params  []param       `json:"params"`
+	Tags    []tag         `json:"tags"`
+}
+
+// batchMetric is a metric of a log-batch; clients 3.x put the run's id into each as well.
+type batchMetric struct {
+	Key           string  `json:"key" mlflow:"required"`
+	Value         float64 `json:"value" mlflow:"required"`
+	Timestamp     int64   `json:"timestamp" mlflow:"required"`
+	Step          int64   `json:"step"`
+	ModelID       string  `json:"model_id"`
+	DatasetName   string  `json:"dataset_name"`
+	DatasetDigest string  `json:"dataset_digest"`
+}
+
+func (a *API) logBatch(ctx context.Context, req *logBatchRequest) (*empty, error) {
+	b := models.Batch{Tags: modelTags(req.Tags)}
+	for _, m := range req.Metrics {
+		n := models.NewMetric(m.Key, m.Value, m.Timestamp, m.Step)
+		n.ModelID, n.DatasetName, n.DatasetDigest = m.ModelID, m.DatasetName, m.DatasetDigest
+		b.Metrics = append(b.Metrics, n)
+	}
+	for _, p := range req.Params {
+		b.Params = append(b.Params, models.Param(p))
+	}
+	return &empty{}, a.store.LogBatch(ctx, req.RunID, b)
+}
+
+type logModelRequest struct {
+	RunID     string `json:"run_id" mlflow:"required"`
+	ModelJSON string `json:"model_json" mlflow:"required"`
+}
+
+// logModel records what clients 1.x and 2.x tell of a model: its path, flavors and time, without the flavors' configuration.
+func (a *API) logModel(ctx context.Context, req *logModelRequest) (*empty, error) {
+	var model map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(req.ModelJSON), &model); err != nil || model == nil {
+		return nil, invalid("Malformed model info. \n %s \n is not a valid JSON.", req.ModelJSON)
+	}
+	var missing []string
+	for _, name := range []string{"artifact_path", "flavors", "run_id", "utc_time_created"} {
+		if _, ok := model[name]; !ok {
+			missing = append(missing, "'"+name+"'")
+		}
+	}
+	if len(missing) > 0 {
+		return nil, invalid("Model json is missing mandatory fields: {%s}", strings.Join(missing, ", "))
+	}
+	var flavors map[string]any
+	if err := json.Unmarshal(model["flavors"], &flavors); err != nil {
+		return nil, invalid("Malformed model info: 'flavors' must be a JSON object.")
+	}
+	for _, config := range flavors {
+		if config, ok := config.(map[string]any); ok {
+			delete(config, "config")
+		}
+	}
+	kept := map[string]any{"flavors": flavors}
+	for _, name := range []string{"run_id", "utc_time_created", "artifact_path", "model_uuid"} {
+		if v, ok := model[name]; ok {
+			kept[name] = v
+		}
+	}
+	summary, err := json.Marshal(kept)
+	if err != nil {
+		return nil, err
+	}
+	return &empty{}, a.store.RecordLoggedModel(ctx, req.RunID, summary)
+}
+
+type getMetricHistoryRequest struct {
+	runRef
+	MetricKey  string `json:"metric_key" mlflow:"required"`
+	MaxResults *int64 `json:"max_results"`
+	PageToken  string `json:"page_token"`
+}
+
+type metricHistoryResponse struct {
+	Metrics       []metric `json:"metrics,omitempty"`
+	NextPageToken string   `json:"next_page_token,omitempty"`
+}
+
+func (a *API) getMetricHistory(ctx context.Context, req *getMetricHistoryRequest) (*metricHistoryResponse, error) {
+	offset, err := pageOffset(req.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	size, limit := 0, 0
+	if req.MaxResults != nil {
+		if *req.MaxResults <= 0 || *req.MaxResults > maxHistoryResults {
+			return nil, invalid("Invalid value %d for parameter 'max_results' supplied. It must be a positive integer.", *req.MaxResults)
+		}
+		size = int(*req.MaxResults)
+		limit = size + 1
+	}
+	history, err := a.store.MetricHistory(ctx, req.id(), req.MetricKey, offset, limit)
+	if err != nil {
+		return nil, err
+	}
+	resp := &metricHistoryResponse{}
+	if limit > 0 {
+		history, resp.NextPageToken = nextPage(history, offset, size)
+	}
+	for _, m := range history {
+		resp.Metrics = append(resp.Metrics, newMetric(m))
+	}
+	return resp, nil
+}
+
+// maxHistoryResults bounds a page of a metric's history; clients ask for 25000.
+const maxHistoryResults = 1_000_000

@@ -1,0 +1,43 @@
+package mlflowapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"greenroom/models"
+)
+
+type serverInfo struct {
+	StoreType                       string          `json:"store_type"`
+	WorkspacesEnabled               bool            `json:"workspaces_enabled"`
+	TraceArchivalEnabled            bool            `json:"trace_archival_enabled"`
+	MultipartUploadsEnabled         bool            `json:"multipart_uploads_enabled"`
+	MultipartDownloadsEnabled       bool            `json:"multipart_downloads_enabled"`
+	PresignedUploadRunIDSupported   bool            `json:"presigned_upload_run_id_supported"`
+	PresignedUploadModelIDSupported bool            `json:"presigned_upload_model_id_supported"`
+	FeaturesEnabled                 map[string]bool `json:"features_enabled"`
+}
+
+// serverInfo tells clients since 3.16 what this server can do; they keep the answer for a minute.
+func (a *API) serverInfo(context.Context, *empty) (*serverInfo, error) {
+	return &serverInfo{StoreType: "SqlStore", FeaturesEnabled: map[string]bool{"gateway": false}}, nil
+}
+
+func plainText(text string) gin.HandlerFunc {
+	return func(c *gin.Context) { c.String(http.StatusOK, text) }
+}
+
+// ready answers 200 while the database does.
+func (a *API) ready(c *gin.Context) {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
+	defer cancel()
+	if err := a.store.Ping(ctx); err != nil {
+		a.log.WarnContext(ctx, "not ready", "error", err)
+		a.fail(c, &models.Error{Code: models.TemporarilyUnavailable, Message: "The database does not answer."})
+		return
+	}
+	c.String(http.StatusOK, "OK")
+}

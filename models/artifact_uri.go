@@ -1,0 +1,84 @@
+package models
+
+import (
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// appendToURI adds path segments to an artifact location, before its query if it has one.
+func appendToURI(location string, segments ...string) string {
+	base, query, hasQuery := strings.Cut(location, "?")
+	for _, s := range segments {
+		if strings.HasSuffix(base, "/") {
+			base += s
+		} else {
+			base += "/" + s
+		}
+	}
+	if hasQuery {
+		return base + "?" + query
+	}
+	return base
+}
+
+var schemePattern = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.\-]*:`)
+
+// uriScheme is the lower-case scheme of a location, "" for a plain path.
+func uriScheme(location string) string {
+	return strings.ToLower(strings.TrimSuffix(schemePattern.FindString(location), ":"))
+}
+
+// hostSchemes name a server to talk to: a location of theirs would make whoever reads it send requests where its author wants.
+var hostSchemes = map[string]bool{
+	"http": true, "https": true, "ftp": true, "sftp": true, "hdfs": true, "viewfs": true, "r2": true, "b2": true, "abfss": true,
+}
+
+// checkArtifactLocation refuses a location that could lead outside the stores the operator set up; field is the parameter's name.
+func (o Options) checkArtifactLocation(field, location string) error {
+	if strings.HasPrefix(location, "runs:") {
+		return invalid("Artifact location cannot be a runs:/ URI. Given: '%s'", location)
+	}
+	u, err := url.Parse(location)
+	if err != nil {
+		return invalid("'%s' is not a valid URI.", field)
+	}
+	if u.Fragment != "" || strings.ContainsAny(location, "#;") {
+		return invalid("'%s' URL can't include fragments or params.", field)
+	}
+	query := u.RawQuery
+	for range 10 {
+		if strings.Contains(query, "..") {
+			return invalid("Invalid query string: %s", u.RawQuery)
+		}
+		decoded, err := url.QueryUnescape(query)
+		if err != nil || decoded == query {
+			break
+		}
+		query = decoded
+	}
+	scheme := uriScheme(location)
+	named := hostSchemes[scheme] || scheme == "mlflow-artifacts" && u.Host != ""
+	if named && !within(o.ArtifactRoot, location) {
+		return invalid("'%s' cannot use the '%s' scheme: it names a server this one does not store artifacts on. Leave it empty for the server's own store, or use a location under it.", field, scheme)
+	}
+	return nil
+}
+
+// within tells whether location is root or below it.
+func within(root, location string) bool {
+	root = strings.TrimSuffix(root, "/")
+	return root != "" && (location == root || strings.HasPrefix(location, root+"/"))
+}
+
+// resolveLocal makes a plain local path absolute; other locations stay as they are.
+func resolveLocal(location string) string {
+	if uriScheme(location) != "" {
+		return location
+	}
+	if abs, err := filepath.Abs(location); err == nil {
+		return abs
+	}
+	return location
+}

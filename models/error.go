@@ -1,0 +1,41 @@
+package models
+
+import "fmt"
+
+// Code is an MLflow error code. Only codes that clients from 1.30 on know are here: an unknown one crashes them.
+type Code string
+
+// The error codes, named as MLflow names them.
+const (
+	InternalError          Code = "INTERNAL_ERROR"
+	TemporarilyUnavailable Code = "TEMPORARILY_UNAVAILABLE"
+	BadRequest             Code = "BAD_REQUEST"
+	InvalidParameterValue  Code = "INVALID_PARAMETER_VALUE"
+	EndpointNotFound       Code = "ENDPOINT_NOT_FOUND"
+	PermissionDenied       Code = "PERMISSION_DENIED"
+	FeatureDisabled        Code = "FEATURE_DISABLED"
+	ResourceConflict       Code = "RESOURCE_CONFLICT"
+	NotImplemented         Code = "NOT_IMPLEMENTED"
+	ResourceAlreadyExists  Code = "RESOURCE_ALREADY_EXISTS"
+	ResourceDoesNotExist   Code = "RESOURCE_DOES_NOT_EXIST"
+)
+
+// Error is a refusal a client can act on. Any other error that a Store returns is a failure of the server.
+type Error struct {
+	Code    Code
+	Message string
+}
+
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
+
+func invalid(format string, args ...any) error {
+	return &Error{InvalidParameterValue, fmt.Sprintf(format, args...)}
+}
+
+func notFound(format string, args ...any) error {
+	return &Error{ResourceDoesNotExist, fmt.Sprintf(format, args...)}
+}
+
+func alreadyExists(format string, args ...any) error {
+	return &Error{ResourceAlreadyExists, fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,109 @@
+package models
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"greenroom/search"
+)
+
+// query is a SELECT that grows by clauses.
+type query struct {
+	text strings.Builder
+	args []any
+}
+
+func newQuery(text string, args ...any) *query {
+	q := &query{args: args}
+	q.text.WriteString(text)
+	return q
+}
+
+// and adds a condition; the query has a WHERE already.
+func (q *query) and(c search.Clause) *query {
+	if c.SQL == "" {
+		return q
+	}
+	q.text.WriteString(" AND (")
+	q.text.WriteString(c.SQL)
+	q.text.WriteString(")")
+	q.args = append(q.args, c.Args...)
+	return q
+}
+
+func (q *query) orderBy(c search.Clause) *query {
+	q.text.WriteString(" ORDER BY ")
+	q.text.WriteString(c.SQL)
+	q.args = append(q.args, c.Args...)
+	return q
+}
+
+func (q *query) page(p Page) *query {
+	q.text.WriteString(" LIMIT ? OFFSET ?")
+	q.args = append(q.args, p.Limit, p.Offset)
+	return q
+}
+
+func (q *query) sql() string { return q.text.String() }
+
+// chunk bounds how many values one statement binds: SQLite takes 32766, PostgreSQL 65535.
+const chunk = 5000
+
+// eachChunk calls fn with all values, a bounded number at a time.
+func eachChunk[T any](values []T, fn func([]T) error) error {
+	for part := range slices.Chunk(values, chunk) {
+		if err := fn(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertRows runs "INSERT INTO … VALUES (row), (row), …" + conflict for all rows, a bounded number of values at a time, and tells how many rows came in.
+func (t *tx) insertRows(insert, row, conflict string, rows [][]any) (inserted int64, err error) {
+	for part := range slices.Chunk(rows, 1000) {
+		var args []any
+		for _, r := range part {
+			args = append(args, r...)
+		}
+		n, err := t.exec(insert+" VALUES "+strings.TrimSuffix(strings.Repeat(row+", ", len(part)), ", ")+" "+conflict, args...)
+		if err != nil {
+			return inserted, err
+		}
+		inserted += n
+	}
+	return inserted, nil
+}
+
+// upsertTags sets tags in a table with the columns key, value and one owner column. Keys are sorted, so that two transactions lock rows in the same order.
+func (t *tx) upsertTags(table, ownerColumn string, owner any, tags []Tag) error {
+	rows := make([][]any, 0, len(tags))
+	for _, tag := range lastPerKey(tags) {
+		rows = append(rows, []any{tag.Key, tag.Value, owner})
+	}
+	_, err := t.insertRows("INSERT INTO "+table+" (key, value, "+ownerColumn+")", "(?, ?, ?)",
+		"ON CONFLICT (key, "+ownerColumn+") DO UPDATE SET value = excluded.value", rows)
+	return err
+}
+
+// lastPerKey keeps the last tag given for each key, sorted by key.
+func lastPerKey(tags []Tag) []Tag {
+	last := make(map[string]string, len(tags))
+	for _, t := range tags {
+		last[t.Key] = t.Value
+	}
+	out := make([]Tag, 0, len(last))
+	for k, v := range last {
+		out = append(out, Tag{k, v})
+	}
+	slices.SortFunc(out, func(a, b Tag) int { return cmp.Compare(a.Key, b.Key) })
+	return out
+}
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}

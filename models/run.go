@@ -1,0 +1,315 @@
+package models
+
+import (
+	"context"
+	"encoding/hex"
+	"strconv"
+
+	"crypto/rand"
+)
+
+// RunStatus is where a run stands.
+type RunStatus string
+
+// Running is the status a run begins with.
+const Running RunStatus = "RUNNING"
+
+const tagRunName = "mlflow.runName"
+
+// Run is one execution that logs metrics, params, tags and artifacts. Times are in milliseconds since 1970.
+type Run struct {
+	ID             string `gorm:"column:run_uuid"`
+	Name           *string
+	UserID         *string
+	Status         RunStatus
+	StartTime      *int64
+	EndTime        *int64
+	LifecycleStage LifecycleStage
+	ArtifactURI    *string
+	ExperimentID   int64
+
+	Metrics       []Metric       `gorm:"-"` // the latest of each key
+	Params        []Param        `gorm:"-"`
+	Tags          []Tag          `gorm:"-"`
+	DatasetInputs []DatasetInput `gorm:"-"`
+	ModelInputs   []ModelInput   `gorm:"-"`
+	ModelOutputs  []ModelOutput  `gorm:"-"`
+}
+
+const runColumns = "runs.run_uuid, runs.name, runs.user_id, runs.status, runs.start_time, runs.end_time, runs.lifecycle_stage, runs.artifact_uri, runs.experiment_id"
+
+// NewRun describes the run to create. An empty Name is taken from the tag mlflow.runName, or made up.
+type NewRun struct {
+	ExperimentID int64
+	UserID       string
+	Name         string
+	StartTime    int64 // milliseconds
+	Tags         []Tag
+}
+
+// CreateRun starts a run in an active experiment.
+func (s *Store) CreateRun(ctx context.Context, n NewRun) (run *Run, err error) {
+	if err := s.prepareRun(&n); err != nil {
+		return nil, err
+	}
+	err = s.update(ctx, func(t *tx) error {
+		e, err := t.activeExperiment(n.ExperimentID)
+		if err != nil {
+			return err
+		}
+		id := newID()
+		uri := appendToURI(e.ArtifactLocation, id, "artifacts")
+		if err := checkLength("artifact_uri", uri, maxRunArtifactURI); err != nil {
+			return invalid("The artifact location of experiment %d is too long: a run's artifact URI would exceed %d characters. Create an experiment with a shorter artifact_location.", e.ID, maxRunArtifactURI)
+		}
+		run = &Run{ID: id, Name: &n.Name, UserID: &n.UserID, Status: Running, StartTime: &n.StartTime, LifecycleStage: Active, ArtifactURI: &uri, ExperimentID: e.ID, Tags: n.Tags}
+		_, err = t.exec(`INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, source_version, lifecycle_stage, artifact_uri, experiment_id)
+			VALUES (?, ?, 'UNKNOWN', '', '', ?, ?, ?, '', ?, ?, ?)`, id, n.Name, n.UserID, Running, n.StartTime, Active, uri, e.ID)
+		if err != nil {
+			return err
+		}
+		return t.upsertTags("tags", "run_uuid", id, n.Tags)
+	})
+	return run, err
+}
+
+// prepareRun checks what a client asks for and settles the run's name.
+func (s *Store) prepareRun(n *NewRun) error {
+	if err := checkLength("user_id", n.UserID, maxUserID); err != nil {
+		return err
+	}
+	seen := make(map[string]bool, len(n.Tags))
+	nameTag := ""
+	for i := range n.Tags {
+		tag, err := s.opts.checkTag("tags["+strconv.Itoa(i)+"].", n.Tags[i])
+		if err != nil {
+			return err
+		}
+		if seen[tag.Key] {
+			return invalid("Duplicate tag keys have been submitted: ['%s']. Please ensure the request contains only one tag value per tag key.", tag.Key)
+		}
+		seen[tag.Key] = true
+		if n.Tags[i] = tag; tag.Key == tagRunName {
+			nameTag = tag.Value
+		}
+	}
+	switch {
+	case n.Name != "" && nameTag != "" && n.Name != nameTag:
+		return invalid("Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values (run_name='%s', mlflow.runName='%s').", n.Name, nameTag)
+	case n.Name == "" && nameTag == "":
+		n.Name = randomName()
+	case n.Name == "":
+		n.Name = nameTag
+	}
+	if nameTag == "" {
+		n.Tags = lastPerKeyInOrder(append(n.Tags, Tag{tagRunName, n.Name}))
+	}
+	return checkLength("run_name", n.Name, maxRunName)
+}
+
+// lastPerKeyInOrder drops the earlier of two tags with one key and keeps the order otherwise.
+func lastPerKeyInOrder(tags []Tag) []Tag {
+	out := tags[:0:0]
+	for i, t := range tags {
+		later := false
+		for _, u := range tags[i+1:] {
+			later = later || u.Key == t.Key
+		}
+		if !later {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// Run gives a run with all its data, deleted or not.
+func (s *Store) Run(ctx context.Context, id string) (run *Run, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		if run, err = t.run(id); err != nil {
+			return err
+		}
+		return t.loadRuns([]*Run{run})
+	})
+	return run, err
+}
+
+// RunInfo gives a run without its metrics, params, tags, inputs and outputs.
+func (s *Store) RunInfo(ctx context.Context, id string) (run *Run, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		run, err = t.run(id)
+		return err
+	})
+	return run, err
+}
+
+// RunUpdate is what UpdateRun changes; nil and "" leave a field as it is.
+type RunUpdate struct {
+	Status  RunStatus
+	EndTime *int64 // milliseconds
+	Name    string
+}
+
+// UpdateRun changes an active run and gives it as it is now, without its data.
+func (s *Store) UpdateRun(ctx context.Context, id string, u RunUpdate) (run *Run, err error) {
+	if err := checkLength("run_name", u.Name, maxRunName); err != nil {
+		return nil, err
+	}
+	err = s.update(ctx, func(t *tx) error {
+		if run, err = t.activeRun(id); err != nil {
+			return err
+		}
+		if u.Status != "" {
+			run.Status = u.Status
+		}
+		if u.EndTime != nil {
+			run.EndTime = u.EndTime
+		}
+		if u.Name != "" {
+			if err := t.renameRun(id, u.Name); err != nil {
+				return err
+			}
+			run.Name = &u.Name
+		}
+		_, err = t.exec("UPDATE runs SET status = ?, end_time = ? WHERE run_uuid = ?", run.Status, run.EndTime, id)
+		return err
+	})
+	return run, err
+}
+
+// renameRun keeps the run's name and its tag mlflow.runName the same.
+func (t *tx) renameRun(id, name string) error {
+	if err := checkLength("run_name", name, maxRunName); err != nil {
+		return err
+	}
+	if _, err := t.exec("UPDATE runs SET name = ? WHERE run_uuid = ?", name, id); err != nil {
+		return err
+	}
+	return t.upsertTags("tags", "run_uuid", id, []Tag{{tagRunName, name}})
+}
+
+// DeleteRun marks a run deleted; a second time is no error.
+func (s *Store) DeleteRun(ctx context.Context, id string) error {
+	return s.update(ctx, func(t *tx) error {
+		if _, err := t.run(id); err != nil {
+			return err
+		}
+		if err := t.deleteAssessments("SELECT CAST(? AS TEXT) AS id", id); err != nil {
+			return err
+		}
+		_, err := t.exec("UPDATE runs SET lifecycle_stage = ?, deleted_time = ? WHERE run_uuid = ?", Deleted, t.now, id)
+		return err
+	})
+}
+
+// deleteAssessments removes the assessments that the given runs made: MLflow keeps the run's id in their metadata, a JSON text.
+func (t *tx) deleteAssessments(runIDs string, args ...any) error {
+	_, err := t.exec(`DELETE FROM assessments WHERE EXISTS (SELECT 1 FROM (`+runIDs+`) AS source
+		WHERE assessments.assessment_metadata LIKE '%"mlflow.assessment.sourceRunId": "' || source.id || '"%')`, args...)
+	return err
+}
+
+// RestoreRun brings a deleted run back; on an active one it changes nothing.
+func (s *Store) RestoreRun(ctx context.Context, id string) error {
+	return s.update(ctx, func(t *tx) error {
+		if _, err := t.run(id); err != nil {
+			return err
+		}
+		_, err := t.exec("UPDATE runs SET lifecycle_stage = ?, deleted_time = NULL WHERE run_uuid = ?", Active, id)
+		return err
+	})
+}
+
+// SearchRuns gives one page of the runs of the experiments that match, with all their data.
+func (s *Store) SearchRuns(ctx context.Context, experiments []int64, view ViewType, page Page) (found []*Run, err error) {
+	where, err := runSchema.Where(s.dialect, page.Filter)
+	if err != nil {
+		return nil, err
+	}
+	order, err := runSchema.OrderBy(s.dialect, page.OrderBy)
+	if err != nil {
+		return nil, err
+	}
+	if len(experiments) == 0 {
+		return nil, nil
+	}
+	err = s.view(ctx, func(t *tx) error {
+		q := newQuery("SELECT "+runColumns+" FROM runs WHERE runs.experiment_id IN ? AND runs.lifecycle_stage IN ?", experiments, view.stages())
+		found, err = pick[*Run](t, q.and(where).orderBy(order).page(page).sql(), q.args...)
+		if err != nil {
+			return err
+		}
+		return t.loadRuns(found)
+	})
+	return found, err
+}
+
+func (t *tx) run(id string) (*Run, error) {
+	run, ok, err := pickOne[Run](t, "SELECT "+runColumns+" FROM runs WHERE run_uuid = ?", id)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, notFound("Run with id=%s not found", id)
+	}
+	return &run, nil
+}
+
+func (t *tx) activeRun(id string) (*Run, error) {
+	run, err := t.run(id)
+	if err == nil && run.LifecycleStage != Active {
+		return nil, invalid("The run %s must be in the 'active' state. Current state is %s.", id, run.LifecycleStage)
+	}
+	return run, err
+}
+
+// loadRuns fills metrics, params, tags, inputs and outputs of all runs with one query for each kind.
+func (t *tx) loadRuns(runs []*Run) error {
+	byID := make(map[string]*Run, len(runs))
+	ids := make([]string, len(runs))
+	for i, r := range runs {
+		byID[r.ID], ids[i] = r, r.ID
+	}
+	return eachChunk(ids, func(ids []string) error {
+		metrics, err := pick[struct {
+			RunUUID string
+			Metric
+		}](t, "SELECT run_uuid, key, value, timestamp, step, is_nan FROM latest_metrics WHERE run_uuid IN ? ORDER BY run_uuid, key", ids)
+		if err != nil {
+			return err
+		}
+		for _, m := range metrics {
+			run := byID[m.RunUUID]
+			run.Metrics = append(run.Metrics, m.Metric)
+		}
+		type pair struct {
+			RunUUID    string
+			Key, Value string
+		}
+		params, err := pick[pair](t, "SELECT run_uuid, key, value FROM params WHERE run_uuid IN ? ORDER BY run_uuid, key", ids)
+		if err != nil {
+			return err
+		}
+		for _, p := range params {
+			run := byID[p.RunUUID]
+			run.Params = append(run.Params, Param{p.Key, p.Value})
+		}
+		tags, err := pick[pair](t, "SELECT run_uuid, key, value FROM tags WHERE run_uuid IN ? ORDER BY run_uuid, key", ids)
+		if err != nil {
+			return err
+		}
+		for _, p := range tags {
+			run := byID[p.RunUUID]
+			run.Tags = append(run.Tags, Tag{p.Key, p.Value})
+		}
+		return t.loadInputsAndOutputs(byID, ids)
+	})
+}
+
+// newID gives 32 lower-case hex digits of a random UUID, MLflow's form of an id.
+func newID() string {
+	var id [16]byte
+	rand.Read(id[:]) //nolint:errcheck // crypto/rand.Read never fails
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return hex.EncodeToString(id[:])
+}

@@ -1,0 +1,210 @@
+// Package models keeps experiments, runs and registered models in MLflow's own database schema, on SQLite or PostgreSQL.
+// It holds the rules about data and the transactions, and knows nothing of HTTP.
+package models
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"gorm.io/driver/postgres"
+	"gorm.io/driver/sqlite"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"greenroom/models/schema"
+	"greenroom/search"
+
+	_ "modernc.org/sqlite" // the pure-Go driver behind gorm's SQLite dialect
+)
+
+// workspace is the only workspace that is read and written; MLflow keeps it in a column of several tables.
+const workspace = "default"
+
+// Options are what an operator chooses about the store.
+type Options struct {
+	// ArtifactRoot is where experiments without a location of their own keep artifacts, such as "mlflow-artifacts:/" or "s3://bucket/prefix".
+	ArtifactRoot string
+	// RefuseLongValues makes a param or tag value over its limit an error; otherwise it is cut, as MLflow does by default.
+	RefuseLongValues bool
+	// Now is the clock; nil for the system's.
+	Now func() time.Time
+}
+
+// Store is the database. An exported method is one transaction: all of it happens or nothing.
+type Store struct {
+	opts Options
+	// On SQLite, write is a single connection, so that writers queue in the process instead of failing on the file's lock. On PostgreSQL both are one pool.
+	read, write *gorm.DB
+	dialect     search.Dialect
+}
+
+// Open opens the database at uri, creates or upgrades Greenroom's part of it, and refuses one whose MLflow schema is of another revision (*schema.RefusedError).
+func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
+	target, err := ParseURI(uri)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	s := &Store{opts: opts}
+	if err := s.connect(target); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", target, err)
+	}
+	db, err := s.write.DB()
+	if err == nil {
+		err = schema.Migrate(ctx, db, target.Dialect, schema.Options{ArtifactLocation: appendToURI(opts.ArtifactRoot, "0"), URI: uri})
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", target, err), s.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) connect(target Target) (err error) {
+	config := &gorm.Config{
+		SkipDefaultTransaction: true,
+		PrepareStmt:            true,
+		Logger:                 logger.Discard,
+		DisableAutomaticPing:   true,
+	}
+	if target.Dialect == schema.PostgreSQL {
+		s.dialect = search.PostgreSQL
+		if s.write, err = gorm.Open(postgres.Open(target.DSN), config); err != nil {
+			return err
+		}
+		s.read = s.write
+		return limitConns(s.write, 20)
+	}
+	s.dialect = search.SQLite
+	if s.write, err = gorm.Open(&sqlite.Dialector{DriverName: "sqlite", DSN: target.DSN + "&_txlock=immediate"}, config); err != nil {
+		return err
+	}
+	if s.read, err = gorm.Open(&sqlite.Dialector{DriverName: "sqlite", DSN: target.DSN}, config); err != nil {
+		return err
+	}
+	return errors.Join(limitConns(s.write, 1), limitConns(s.read, max(4, 2*runtime.NumCPU())))
+}
+
+func limitConns(db *gorm.DB, n int) error {
+	pool, err := db.DB()
+	if err != nil {
+		return err
+	}
+	pool.SetMaxOpenConns(n)
+	pool.SetMaxIdleConns(n)
+	return nil
+}
+
+// Close ends all connections.
+func (s *Store) Close() error {
+	var errs []error
+	for _, db := range []*gorm.DB{s.read, s.write} {
+		if db == nil {
+			continue
+		}
+		pool, err := db.DB()
+		if err == nil {
+			err = pool.Close()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Ping asks the database for an answer.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.read.WithContext(ctx).Exec("SELECT 1").Error
+}
+
+// tx is one transaction; now is its one time, in milliseconds.
+type tx struct {
+	*gorm.DB
+	s   *Store
+	now int64
+}
+
+// update runs fn in a read-write transaction. PostgreSQL's serialization failures and deadlocks are retried: fn must have no other effect.
+func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
+	const attempts = 10
+	for i := 1; ; i++ {
+		err := s.write.WithContext(ctx).Transaction(func(db *gorm.DB) error {
+			return fn(&tx{db, s, s.opts.Now().UnixMilli()})
+		})
+		if err == nil || i == attempts || !isRetryable(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(i)*5*time.Millisecond + rand.N(10*time.Millisecond)):
+		}
+	}
+}
+
+// view runs fn on one snapshot of the database.
+func (s *Store) view(ctx context.Context, fn func(*tx) error) error {
+	opts := &sql.TxOptions{ReadOnly: true}
+	if s.dialect == search.PostgreSQL {
+		opts.Isolation = sql.LevelRepeatableRead
+	}
+	return s.read.WithContext(ctx).Transaction(func(db *gorm.DB) error {
+		return fn(&tx{db, s, s.opts.Now().UnixMilli()})
+	}, opts)
+}
+
+// forUpdate is the SQL that locks the selected rows until the transaction ends; SQLite has one writer anyway.
+func (t *tx) forUpdate() string {
+	if t.s.dialect == search.PostgreSQL {
+		return " FOR UPDATE"
+	}
+	return ""
+}
+
+// exec runs one statement and tells how many rows it changed.
+func (t *tx) exec(query string, args ...any) (int64, error) {
+	result := t.Exec(query, args...)
+	return result.RowsAffected, result.Error
+}
+
+// pick reads all rows of a query into T, a struct or a single value.
+func pick[T any](t *tx, query string, args ...any) ([]T, error) {
+	var rows []T
+	err := t.Raw(query, args...).Scan(&rows).Error
+	return rows, err
+}
+
+// pickOne reads the first row; ok is false when there is none.
+func pickOne[T any](t *tx, query string, args ...any) (row T, ok bool, err error) {
+	rows, err := pick[T](t, query, args...)
+	if err != nil || len(rows) == 0 {
+		return row, false, err
+	}
+	return rows[0], true, nil
+}
+
+// SQLite's extended result codes for a broken key.
+const (
+	sqliteConstraintPrimaryKey = 1555
+	sqliteConstraintUnique     = 2067
+)
+
+func isUniqueViolation(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code == "23505"
+	}
+	var lite interface{ Code() int }
+	return errors.As(err, &lite) && (lite.Code() == sqliteConstraintPrimaryKey || lite.Code() == sqliteConstraintUnique)
+}
+
+func isRetryable(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
+}
