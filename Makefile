@@ -1,0 +1,51 @@
+# What a fresh machine with Go and Python needs is set up by the targets themselves: tools in .tools, Python
+# environments in .venvs, the test binary in .cache.
+
+SHELL := /bin/bash -o pipefail
+GO ?= go
+PYTHON ?= python3
+GOLANGCI_LINT_VERSION := v2.15.0
+GOLANGCI_LINT := .tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
+GOTESTFLAGS ?=
+PYTESTFLAGS ?=
+
+.PHONY: build check fmt unit compat compat-all test test-all clean
+
+## build: one static binary, ./greenroom
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o greenroom ./cmd/greenroom
+
+## check: formatting, linters, vet
+check: $(GOLANGCI_LINT)
+	$(GO) vet ./...
+	$(GOLANGCI_LINT) run ./...
+
+## fmt: rewrite the Go files as check wants them
+fmt: $(GOLANGCI_LINT)
+	$(GOLANGCI_LINT) fmt ./...
+
+## unit: the Go tests; the race detector needs a C compiler
+unit:
+	CGO_ENABLED=1 $(GO) test -race $(GOTESTFLAGS) ./...
+
+## compat: Python, over HTTP, newest client, on SQLite and PostgreSQL
+compat:
+	python=$$($(PYTHON) compat_tests/venvs.py 3.17.2) && cd compat_tests && $$python -m pytest $(PYTESTFLAGS)
+
+## compat-all: the same with every client version
+compat-all:
+	$(PYTHON) compat_tests/venvs.py all
+	$(MAKE) compat PYTESTFLAGS="--clients=all $(PYTESTFLAGS)"
+
+## test: everything, with the newest client
+test: check unit compat
+
+## test-all: everything, with every client
+test-all: check unit compat-all
+
+clean:
+	rm -rf greenroom .cache .tools .venvs
+
+$(GOLANGCI_LINT):
+	GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv .tools/golangci-lint $@
