@@ -25,17 +25,29 @@ type Options struct {
 // is none, and applies Greenroom's own pending migrations. Everything happens in one transaction under a lock, so that
 // several servers may start together and a failure leaves the database as it was; a ready database is only read.
 // A database that is neither empty nor at Revision is left alone: the error is then a *RefusedError.
-func Migrate(ctx context.Context, db *sql.DB, d Dialect, o Options) error {
-	s, err := servable(ctx, db, d, o)
+func Migrate(ctx context.Context, db *sql.DB, d Dialect, o Options) (err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to database: %w", err)
+	}
+	defer conn.Close()
+	if d == SQLite {
+		restore, err := waitForLocks(ctx, conn)
+		if err != nil {
+			return fmt.Errorf("connect to database: %w", err)
+		}
+		defer restore()
+	}
+	s, err := servable(ctx, conn, d, o)
 	if err != nil {
 		return err
 	}
 	if s.State == Current && len(s.Pending) == 0 {
-		if found, err := hasDefaultExperiment(ctx, db); err != nil || found {
+		if found, err := hasDefaultExperiment(ctx, conn); err != nil || found {
 			return err
 		}
 	}
-	return locked(ctx, db, d, func(tx querier) error { return migrate(ctx, tx, d, o) })
+	return locked(ctx, conn, d, func() error { return migrate(ctx, conn, d, o) })
 }
 
 // servable inspects the database and refuses one that can not be served.
@@ -172,67 +184,40 @@ const advisoryLock = 0x677265656e726f6f
 // busyTimeout is how long, in milliseconds, a migrating Greenroom waits for SQLite's write lock.
 const busyTimeout = 60_000
 
-// locked runs f in a transaction that no other migrating Greenroom has at the same time.
-func locked(ctx context.Context, db *sql.DB, d Dialect, f func(querier) error) error {
-	if d == PostgreSQL {
-		return lockedPostgres(ctx, db, f)
-	}
-	return lockedSQLite(ctx, db, f)
-}
-
-func lockedPostgres(ctx context.Context, db *sql.DB, f func(querier) error) (err error) {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin migration: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreDone(tx.Rollback()))
-		}
-	}()
-	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(advisoryLock)); err != nil {
-		return fmt.Errorf("lock database: %w", err)
-	}
-	if err := f(tx); err != nil {
+// locked runs f in a transaction on conn that no other migrating Greenroom has at the same time.
+func locked(ctx context.Context, conn *sql.Conn, d Dialect, f func() error) error {
+	// SQLite takes the write lock at once: a transaction that reads first could not be sure to get it later.
+	begin := pick(d, "BEGIN IMMEDIATE", "BEGIN")
+	end := func(statement string) error { // also after cancellation: the connection goes back to the pool
+		_, err := conn.ExecContext(context.WithoutCancel(ctx), statement)
 		return err
 	}
-	return tx.Commit()
-}
-
-// lockedSQLite takes the write lock at once: a transaction that reads first could not be sure to get it later.
-// database/sql begins no such transaction by itself.
-func lockedSQLite(ctx context.Context, db *sql.DB, f func(querier) error) (err error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return fmt.Errorf("begin migration: %w", err)
-	}
-	defer conn.Close()
-	var before int
-	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&before); err != nil {
-		return fmt.Errorf("begin migration: %w", err)
-	}
-	cleanup := context.WithoutCancel(ctx) // the connection goes back to the pool as it came
-	defer func() {
-		_, restore := conn.ExecContext(cleanup, fmt.Sprintf("PRAGMA busy_timeout = %d", before))
-		err = errors.Join(err, restore)
-	}()
-	if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d; BEGIN IMMEDIATE", max(before, busyTimeout))); err != nil {
+	if _, err := conn.ExecContext(ctx, begin); err != nil {
 		return fmt.Errorf("lock database: %w", err)
 	}
-	if err := f(conn); err != nil {
-		_, rollback := conn.ExecContext(cleanup, "ROLLBACK")
-		return errors.Join(err, rollback)
+	if d == PostgreSQL {
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", advisoryLock)); err != nil {
+			return errors.Join(fmt.Errorf("lock database: %w", err), end("ROLLBACK"))
+		}
 	}
-	if _, err := conn.ExecContext(cleanup, "COMMIT"); err != nil {
-		_, rollback := conn.ExecContext(cleanup, "ROLLBACK")
-		return errors.Join(fmt.Errorf("commit migration: %w", err), rollback)
+	if err := f(); err != nil {
+		return errors.Join(err, end("ROLLBACK"))
+	}
+	if err := end("COMMIT"); err != nil {
+		return errors.Join(fmt.Errorf("commit migration: %w", err), end("ROLLBACK"))
 	}
 	return nil
 }
 
-func ignoreDone(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
-		return nil
+// waitForLocks makes an SQLite connection wait for others' locks, until restore is called.
+func waitForLocks(ctx context.Context, conn *sql.Conn) (restore func(), err error) {
+	var before int
+	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&before); err != nil {
+		return nil, err
 	}
-	return err
+	_, err = conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", max(before, busyTimeout)))
+	return func() {
+		// A connection that fails here is broken, and the next use of it will say so.
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("PRAGMA busy_timeout = %d", before))
+	}, err
 }

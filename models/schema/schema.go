@@ -70,8 +70,8 @@ func (e *RefusedError) Error() string {
 		return fmt.Sprintf("the database says schema revision %s but lacks the tables %s: it was not created by `mlflow db upgrade` or Greenroom, "+
 			"or tables were dropped. Restore a backup, or give an empty database", s.Revision, strings.Join(s.Missing, ", "))
 	case Foreign:
-		return "the database has tables but they are not MLflow's (there is no alembic_version of MLflow's): " +
-			"give an empty database, on PostgreSQL for example: createdb greenroom"
+		return "the database has tables that are not MLflow's, or no revision in alembic_version: give an empty database, " +
+			"on PostgreSQL for example: createdb greenroom"
 	case NewerOwn:
 		return fmt.Sprintf("the database was prepared by a newer Greenroom: this one does not know migration %d. Run that release or a later one", s.Level)
 	}
