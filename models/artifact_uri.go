@@ -66,10 +66,17 @@ func (o Options) checkArtifactLocation(field, location string) error {
 	return nil
 }
 
-// within tells whether location is root or below it.
+// within tells whether location is root or below it, on the same server.
 func within(root, location string) bool {
-	root = strings.TrimSuffix(root, "/")
-	return root != "" && (location == root || strings.HasPrefix(location, root+"/"))
+	r, err := url.Parse(root)
+	if err != nil || root == "" {
+		return false
+	}
+	l, err := url.Parse(location)
+	if err != nil || l.Scheme != r.Scheme || l.Host != r.Host {
+		return false
+	}
+	return l.Path == r.Path || strings.HasPrefix(l.Path, strings.TrimSuffix(r.Path, "/")+"/")
 }
 
 // resolveLocal makes a plain local path absolute; other locations stay as they are.

@@ -1,0 +1,123 @@
+package models
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestExperiment_Life(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		id := must(s.CreateExperiment(ctx, "churn", "", []Tag{{"team", "a"}, {"team", "b"}}))(t)
+		e := must(s.Experiment(ctx, id))(t)
+		if e.ArtifactLocation != "mlflow-artifacts:/1" || e.LifecycleStage != Active || !cmp.Equal(e.Tags, []Tag{{"team", "b"}}) {
+			t.Errorf("got %+v", e)
+		}
+		_, err := s.CreateExperiment(ctx, "churn", "", nil)
+		wantError(t, err, ResourceAlreadyExists, "Experiment(name=churn) already exists.")
+
+		run := must(s.CreateRun(ctx, NewRun{ExperimentID: id}))(t)
+		if err := s.DeleteExperiment(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		if got := must(s.Run(ctx, run.ID))(t); got.LifecycleStage != Deleted {
+			t.Errorf("run of a deleted experiment is %s", got.LifecycleStage)
+		}
+		wantError(t, s.DeleteExperiment(ctx, id), ResourceDoesNotExist, "No Experiment with id=1 exists")
+		wantError(t, s.RenameExperiment(ctx, id, "x"), InvalidParameterValue, "Cannot rename a non-active experiment.")
+		wantError(t, s.SetExperimentTag(ctx, id, Tag{"k", "v"}), InvalidParameterValue, "The experiment 1 must be in the 'active' state.")
+		_, err = s.CreateRun(ctx, NewRun{ExperimentID: id})
+		wantError(t, err, InvalidParameterValue, "The experiment 1 must be in the 'active' state.")
+
+		if err := s.RestoreExperiment(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+		if got := must(s.Run(ctx, run.ID))(t); got.LifecycleStage != Active {
+			t.Errorf("run of a restored experiment is %s", got.LifecycleStage)
+		}
+		if err := s.RenameExperiment(ctx, id, "churn2"); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, s.RenameExperiment(ctx, id, "Default"), ResourceAlreadyExists, "Experiment(name=Default) already exists.")
+		if got := must(s.ExperimentByName(ctx, "churn2"))(t); got.ID != id {
+			t.Errorf("got id %d, want %d", got.ID, id)
+		}
+	})
+}
+
+func TestCreateExperiment_RefusesWhatOneDatabaseCouldNotHold(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		for name, c := range map[string]struct {
+			name, location string
+			tag            Tag
+			message        string
+		}{
+			"long name":     {strings.Repeat("ü", 257), "", Tag{"k", "v"}, "'name' exceeds the maximum length of 256 characters"},
+			"long location": {"a", "s3://" + strings.Repeat("x", 252), Tag{"k", "v"}, "'artifact_location' exceeds the maximum length of 256"},
+			"fragment":      {"a", "s3://b/#x", Tag{"k", "v"}, "'artifact_location' URL can't include fragments or params."},
+			"server":        {"a", "http://h/x", Tag{"k", "v"}, "'artifact_location' cannot use the 'http' scheme:"},
+			"other proxy":   {"a", "mlflow-artifacts://h:1/x", Tag{"k", "v"}, "'artifact_location' cannot use the 'mlflow-artifacts' scheme:"},
+			"climbing":      {"a", "s3://b/x?a=%2e%2e/", Tag{"k", "v"}, "Invalid query string"},
+			"run":           {"a", "runs:/x", Tag{"k", "v"}, "Artifact location cannot be a runs:/ URI."},
+			"tag name":      {"a", "", Tag{"a$b", "v"}, `Invalid value "a$b" for parameter 'key' supplied: Names may only contain`},
+			"tag path":      {"a", "", Tag{"a//b", "v"}, `Invalid value "a//b" for parameter 'key' supplied: Names may be treated as files`},
+			"tag value":     {"a", "", Tag{"k", strings.Repeat("v", 20001)}, "'value' exceeds the maximum length of 20000"},
+		} {
+			_, err := s.CreateExperiment(t.Context(), c.name, c.location, []Tag{c.tag})
+			t.Run(name, func(t *testing.T) { wantError(t, err, InvalidParameterValue, c.message) })
+		}
+		if _, err := s.CreateExperiment(t.Context(), strings.Repeat("ü", 256), "", nil); err != nil {
+			t.Errorf("a name of 256 characters: %v", err)
+		}
+	})
+}
+
+func TestCreateExperiment_OneWinnerPerName(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		errs := make([]error, 8)
+		var wg sync.WaitGroup
+		for i := range errs {
+			wg.Go(func() { _, errs[i] = s.CreateExperiment(t.Context(), "same", "", nil) })
+		}
+		wg.Wait()
+		won := 0
+		for _, err := range errs {
+			if err == nil {
+				won++
+				continue
+			}
+			wantError(t, err, ResourceAlreadyExists, "Experiment(name=same) already exists.")
+		}
+		if won != 1 {
+			t.Errorf("%d winners, want 1", won)
+		}
+	})
+}
+
+func TestSearchExperiments_PagesAndFilters(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		for _, name := range []string{"a1", "a2", "b1"} {
+			must(s.CreateExperiment(ctx, name, "", []Tag{{"first", name[:1]}}))(t)
+		}
+		names := func(view ViewType, p Page) (out []string) {
+			t.Helper()
+			for _, e := range must(s.SearchExperiments(ctx, view, p))(t) {
+				out = append(out, e.Name)
+			}
+			return out
+		}
+		if got, want := names(ActiveOnly, Page{Filter: "name LIKE 'a%'", OrderBy: []string{"name DESC"}, Limit: 10}), []string{"a2", "a1"}; !cmp.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if got, want := names(ViewAll, Page{Filter: "tags.first = 'b'", Limit: 10}), []string{"b1"}; !cmp.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if got, want := names(ActiveOnly, Page{OrderBy: []string{"name ASC"}, Offset: 2, Limit: 2}), []string{"a2", "b1"}; !cmp.Equal(got, want) {
+			t.Errorf("second page: got %v, want %v", got, want)
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package models
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"greenroom/models/modelstest"
+)
+
+// onBoth runs a test on a fresh store of each database.
+func onBoth(t *testing.T, test func(t *testing.T, s *Store)) {
+	modelstest.Run(t, func(t *testing.T, uri string) { test(t, open(t, uri)) })
+}
+
+func open(t *testing.T, uri string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), uri, Options{ArtifactRoot: "mlflow-artifacts:/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// wantError checks an error's code and the start of its message.
+func wantError(t *testing.T, err error, code Code, prefix string) {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) || e.Code != code || !strings.HasPrefix(e.Message, prefix) {
+		t.Errorf("got error %v, want %s: %s…", err, code, prefix)
+	}
+}
+
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func TestParseURI(t *testing.T) {
+	for _, c := range []struct{ uri, dsn, shown, wrong string }{
+		{uri: "sqlite:///a b.db", dsn: "file:a%20b.db?", shown: "sqlite:///a b.db"},
+		{uri: "sqlite:////var/lib/x.db", dsn: "file:/var/lib/x.db?", shown: "sqlite:////var/lib/x.db"},
+		{uri: "postgresql+psycopg2://u:p@h:5432/d", dsn: "postgresql://u:p@h:5432/d", shown: "postgresql://u:xxxxx@h:5432/d"},
+		{uri: "postgres://h/d", dsn: "postgresql://h/d", shown: "postgresql://h/d"},
+		{uri: "sqlite://", wrong: "names no file"},
+		{uri: "sqlite:///:memory:", wrong: "names no file"},
+		{uri: "mysql://h/d", wrong: "not supported"},
+		{uri: "./mlruns", wrong: "not a database URI"},
+	} {
+		t.Run(c.uri, func(t *testing.T) {
+			got, err := ParseURI(c.uri)
+			if c.wrong != "" {
+				if err == nil || !strings.Contains(err.Error(), c.wrong) {
+					t.Errorf("got error %v, want …%s…", err, c.wrong)
+				}
+				return
+			}
+			if err != nil || !strings.HasPrefix(got.DSN, c.dsn) || got.String() != c.shown {
+				t.Errorf("got %q (shown %q), %v; want %q…", got.DSN, got, err, c.dsn)
+			}
+		})
+	}
+}
