@@ -43,7 +43,7 @@ IDENTIFIERS = {
         "tags.`mlflow.prompt.is_prompt`": "true", 'tag."mlflow.prompt.is_prompt"': "false",
     },
     "model_versions": {
-        "name": "churn", "run_id": "r1", "source_path": "/src/", "version_number": "1", "attribute.version_number": "10", "tags.team": "red", "source": "x", "creation_timestamp": "1",
+        "name": "churn", "run_id": "r1", "source_path": "/src/", "version_number": "1", "attribute.version_number": "10", "tags.team": "red", "creation_timestamp": "1",
         "tags.`mlflow.prompt.is_prompt`": "true", "metrics.a": "1", "current_stage": "None",
     },
     "logged_models": {
@@ -98,7 +98,7 @@ ORDERS = {
     ],
 }
 DATASETS = [
-    ("", [{"dataset_name": "train"}]), ("", [{"dataset_name": "train", "dataset_digest": "aa"}]), ("", [{"dataset_name": "nope"}]),
+    ("", [{"dataset_name": "train"}]), ("", [{"dataset_name": "train", "dataset_digest": "aa"}]), ("", [{"dataset_name": "train", "dataset_digest": "cc"}]), ("", [{"dataset_name": "nope"}]),
     ("metrics.auc > 0.6", [{"dataset_name": "train", "dataset_digest": "aa"}]), ("metrics.auc > 0.6", [{"dataset_name": "train"}]),
     ("metrics.auc > 0.5", [{"dataset_name": "train", "dataset_digest": "aa"}, {"dataset_name": "Eval", "dataset_digest": "bb"}]),
     ("name = 'docs'", [{"dataset_name": "train", "dataset_digest": "aa"}]), ("metrics.auc > 0 AND tags.env = 'Prod'", [{"dataset_name": "Eval", "dataset_digest": "bb"}]),

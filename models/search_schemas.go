@@ -20,12 +20,14 @@ const (
 	promptTag  = "mlflow.prompt.is_prompt"
 	runNameTag = "mlflow.runName"
 
+	blank           = search.Message("Invalid filter {filter}. Could not be parsed.")
 	badClauseQuoted = search.Message("Invalid clause(s) in filter string: {quoted}")
 	badClause       = search.Message("Invalid clause(s) in filter string: {clauses}")
 	manyParts       = search.Message("Search filter contained multiple expression {filter}. Provide AND-ed expression list.")
 	badKey          = search.Message("Invalid attribute key '{key}' specified. Valid keys are '{keys}'")
 	badTagGroup     = search.Message("Invalid entity type '{group}'. Valid entity types are ('attribute', 'tag', 'tags')")
 	badComparator   = search.Message("Invalid comparator '{op}' not one of '{ops}'")
+	badAttributeOp  = search.Message("Invalid comparator for attribute: {op}")
 	badNumber       = search.Message("Invalid value for numeric attribute '{key}': {repr}")
 	badKeyedText    = search.Message("Expected a quoted string value for {group} (e.g. 'my-value'). Got value {value}")
 	badText         = search.Message("Expected a quoted string value for attributes. Got value {value}")
@@ -40,12 +42,12 @@ const (
 var runSchema = func() *search.Schema {
 	text := func(column string) *search.Field {
 		return &search.Field{
-			Column: column, Ops: []string{"=", "!=", "LIKE", "ILIKE"},
-			BadValue: badText, BadList: "Only ['run_id']" + noListOf, BadOp: badComparator,
+			Column: column, Ops: textListOps,
+			BadValue: badText, NoList: "Only ['run_id']" + noListOf, BadOp: badComparator,
 		}
 	}
 	id := text("runs.run_uuid")
-	id.Ops, id.NotNull = textListOps, true
+	id.NoList, id.NotNull = "", true
 	name := text("t.value")
 	name.From = "tags t WHERE t.run_uuid = runs.run_uuid AND t.key = '" + runNameTag + "'"
 	number := func(column string) *search.Field {
@@ -111,6 +113,7 @@ var runSchema = func() *search.Schema {
 		},
 		Bare:      attributes,
 		Ties:      []search.Term{{Column: "runs.start_time", Desc: true}, {Column: "runs.run_uuid", NotNull: true}},
+		Blank:     blank,
 		BadClause: badClauseQuoted,
 		ManyParts: manyParts,
 		BadGroup:  "Invalid entity type '{group}'. Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']",
@@ -132,8 +135,8 @@ var experimentSchema = func() *search.Schema {
 		BadKey: badKey,
 		Fields: map[string]*search.Field{
 			"name": {
-				Column: "experiments.name", NotNull: true, Ops: textOps,
-				BadValue: badText, BadList: noList, BadOp: badComparator,
+				Column: "experiments.name", NotNull: true, Ops: textListOps,
+				BadValue: badText, NoList: noList, BadOp: badComparator,
 			},
 			"experiment_id": {
 				Column: "experiments.experiment_id", NotNull: true, Type: search.Int32, Literal: search.Quoted, Ops: idOps,
@@ -158,6 +161,7 @@ var experimentSchema = func() *search.Schema {
 		},
 		Ties:          []search.Term{{Column: "experiments.experiment_id", Desc: true, NotNull: true}},
 		RepeatedOrder: true,
+		Blank:         blank,
 		BadClause:     badClause,
 		ManyParts:     manyParts,
 		BadGroup:      badTagGroup,
@@ -168,7 +172,7 @@ var experimentSchema = func() *search.Schema {
 // registeredModelSchema searches registered models and hides prompts. Both timestamps to sort by are the last update.
 var registeredModelSchema = func() *search.Schema {
 	name := &search.Field{
-		Column: "registered_models.name", NotNull: true, Ops: textListOps, BadValue: badTextOrList, BadOp: badComparator,
+		Column: "registered_models.name", NotNull: true, Ops: textListOps, BadValue: badTextOrList, BadOp: badAttributeOp,
 	}
 	updated := &search.Field{Column: "registered_models.last_updated_time"}
 	attributes := &search.Group{
@@ -179,40 +183,44 @@ var registeredModelSchema = func() *search.Schema {
 	const ofModel = "registered_model_tags t WHERE t.workspace = registered_models.workspace AND t.name = registered_models.name"
 	tags := registryTags(ofModel)
 	return &search.Schema{
-		Groups:    map[string]*search.Group{"attribute": attributes, "tag": tags, "tags": tags},
-		Bare:      attributes,
-		Ties:      []search.Term{{Column: "registered_models.name", NotNull: true}},
-		Hidden:    prompts(tags, ofModel),
-		BadClause: badClause,
-		ManyParts: manyParts,
-		BadGroup:  badTagGroup,
-		BadNull:   noNulls,
-		BadOrder:  "Invalid order by key '{key}' specified. Valid keys are '{keys}'",
+		Groups:     map[string]*search.Group{"attribute": attributes, "tag": tags, "tags": tags},
+		Bare:       attributes,
+		Ties:       []search.Term{{Column: "registered_models.name", NotNull: true}},
+		Hidden:     prompts(tags, ofModel),
+		Blank:      blank,
+		BadClause:  badClause,
+		ManyParts:  manyParts,
+		BadGroup:   badTagGroup,
+		BadNull:    noNulls,
+		PlainOrder: true,
+		BadOrder:   "Invalid order by key '{key}' specified. Valid keys are '{'name', 'timestamp'}'",
 	}
 }()
 
 // modelVersionSchema searches model versions and hides those of prompts: all versions of a name of which one is marked.
 var modelVersionSchema = func() *search.Schema {
-	text := func(column string, ops []string) *search.Field {
+	const noList = "Only ['name', 'run_id']" + noListOf
+	text := func(column string) *search.Field {
 		return &search.Field{
-			Column: column, Ops: ops, BadValue: "Only the '{'creation_timestamp', 'last_updated_timestamp', 'version_number'}' " +
+			Column: column, Ops: textListOps, BadValue: "Only the '{'creation_timestamp', 'last_updated_timestamp', 'version_number'}' " +
 				"attributes support comparison with numeric values.",
-			BadList: "Only ['name', 'run_id']" + noListOf, BadOp: badComparator,
+			BadOp: badAttributeOp,
 		}
 	}
-	name := text("model_versions.name", textListOps)
-	name.NotNull = true
+	name, source := text("model_versions.name"), text("model_versions.source")
+	name.NotNull, source.NoList = true, noList
 	version := &search.Field{
 		Column: "model_versions.version", NotNull: true, Type: search.Int32, Literal: search.Either, Whole: true, Ops: numberOps,
-		BadValue: badTextOrList, BadList: "Only ['name', 'run_id']" + noListOf,
-		BadOp: "Invalid comparator for attribute {key}: {op}", BadNumber: badNumber,
+		BadValue: badTextOrList, NoList: noList,
+		BadOp:     "Invalid comparator for attribute {key}: {op}",
+		BadNumber: badNumber, BadFraction: "Invalid value for numeric attribute '{key}': {value}",
 	}
 	attributes := &search.Group{
 		Name: "attribute", BadKey: badKey, RawKeys: true,
 		Fields: map[string]*search.Field{
 			"name":           name,
-			"run_id":         text("model_versions.run_id", textListOps),
-			"source_path":    text("model_versions.source", textOps),
+			"run_id":         text("model_versions.run_id"),
+			"source_path":    source,
 			"version_number": version,
 		},
 		Order: map[string]*search.Field{
@@ -233,6 +241,7 @@ var modelVersionSchema = func() *search.Schema {
 		Default:   append([]search.Term{{Column: "model_versions.last_updated_time", Desc: true}}, byName...),
 		Ties:      byName,
 		Hidden:    prompts(tags, ofName),
+		Blank:     blank,
 		BadClause: badClause,
 		ManyParts: manyParts,
 		BadGroup:  badTagGroup,
@@ -243,7 +252,7 @@ var modelVersionSchema = func() *search.Schema {
 // loggedModelSchema searches logged models. A metric matches if any of its values does, and sorts by the latest.
 // It knows the model states by name as well as by number.
 var loggedModelSchema = func() *search.Schema {
-	const badOp = search.Message("Invalid comparison operator for {group}.{key}: '{op}'. Expected one of {ops}.")
+	const badOp = search.Message("Invalid comparison operator for {group}.{key}: '{op}'. Expected one of {list}.")
 	const badNumber = search.Message("Invalid value for {group}.{key}: {repr}. Expected a number.")
 	text := func(column string, notNull bool) *search.Field {
 		return &search.Field{Column: column, NotNull: notNull, BareText: true, Ops: textListOps, BadOp: badOp}
@@ -302,18 +311,21 @@ var loggedModelSchema = func() *search.Schema {
 	}}
 	const unreadable = search.Message("Invalid filter string: {filter}. Expected a list of comparisons separated by 'AND' " +
 		"(e.g. 'metrics.loss > 0.1 AND params.lr = 0.01').")
+	const notOne = search.Message("Invalid filter string: {filter}. Expected a single SQL expression.")
 	return &search.Schema{
 		Groups:    map[string]*search.Group{"attributes": attributes, "metrics": metrics, "params": params, "tags": tags},
 		Bare:      attributes,
 		LooseKeys: true,
+		OpFirst:   true,
 		Ties: []search.Term{
 			{Column: "logged_models.creation_timestamp_ms", Desc: true, NotNull: true}, {Column: "logged_models.model_id", NotNull: true},
 		},
 		RepeatedOrder: true,
+		Blank:         notOne,
 		BadClause:     unreadable,
-		ManyParts:     "Invalid filter string: {filter}. Expected a single SQL expression.",
+		ManyParts:     notOne,
 		BadGroup:      "Invalid entity type: '{group}'. Expected one of ['attributes', 'metrics', 'params', 'tags'].",
-		BadNull:       unreadable,
+		BadNull:       "Invalid comparison: {key} {op}. Expected a comparison with 3 tokens.",
 		BadOrder:      "Invalid order by field name: {key}. Valid names are {keys}",
 	}
 }()

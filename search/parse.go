@@ -29,130 +29,116 @@ func (c *comparison) nullTest() bool { return c.op == "IS NULL" || c.op == "IS N
 type parser struct {
 	src    string
 	tokens []token
+	closed map[int]int // index of an opening bracket → index of the one that closes it
 	i      int
 	strays []token
 }
 
 // parse reads a filter. strays are the parts that belong to no clause, statements counts the texts cut by semicolons.
-func parse(src string) (e expr, strays []token, statements int, err error) {
-	p := &parser{src: src, tokens: scan(src)}
+func parse(src string) (e expr, strays []token, statements int) {
+	p := &parser{src: src, tokens: scan(src), closed: map[int]int{}}
+	var opened []int
+	for i, t := range p.tokens {
+		switch {
+		case t.kind == open:
+			opened = append(opened, i)
+		case t.kind == closing && len(opened) > 0:
+			p.closed[opened[len(opened)-1]] = i
+			opened = opened[:len(opened)-1]
+		}
+	}
 	c := &conjunction{}
 	statements = 1
 	for p.peek(0).kind != end {
-		if p.peek(0).kind == and {
+		switch p.peek(0).kind {
+		case and:
 			p.i++
 			continue
-		}
-		if p.peek(0).kind == semicolon {
-			p.strays = append(p.strays, p.peek(0))
-			p.i++
+		case semicolon:
+			p.stray()
 			if p.peek(0).kind != end {
 				statements++
 			}
 			continue
 		}
-		cmp, err := p.clause()
-		if err != nil {
-			return nil, nil, 0, err
-		}
-		if cmp == nil {
+		if cmp := p.clause(); cmp != nil {
+			c.terms = append(c.terms, cmp)
+		} else {
 			p.stray()
-			continue
 		}
-		c.terms = append(c.terms, cmp)
 	}
-	return c, p.strays, statements, nil
+	return c, p.strays, statements
 }
 
 func (p *parser) peek(n int) token { return p.tokens[min(p.i+n, len(p.tokens)-1)] }
 
 // clause reads one comparison; it returns nil and stays where it is if there is none here.
-func (p *parser) clause() (*comparison, error) {
+func (p *parser) clause() *comparison {
 	left, op := p.peek(0), p.peek(1)
-	if !isOperand(left) {
-		return nil, nil
+	if !left.isOperand() {
+		return nil
 	}
 	c := &comparison{left: left, op: op.src, opPos: op.pos}
 	switch {
-	case op.kind == comparator:
+	case op.kind == comparator && p.peek(2).kind == open:
+		return p.list(c, 2)
+	case op.kind == comparator && (p.peek(2).isOperand() || p.peek(2).is("NULL")):
 		c.right = p.peek(2)
-		if c.right.kind == open {
-			return c, p.list(c, 2)
-		}
-		if !isOperand(c.right) {
-			return nil, nil
-		}
 		c.src = c.right.src
 		p.i += 3
-		return c, nil
+		return c
 	case left.kind != name:
-		return nil, nil
+		return nil
 	case op.is("IN") && p.peek(2).kind == open:
-		return c, p.list(c, 2)
+		return p.list(c, 2)
 	case op.is("NOT") && p.peek(2).is("IN") && p.peek(3).kind == open:
 		c.op = "NOT IN"
-		return c, p.list(c, 3)
+		return p.list(c, 3)
 	case op.is("IS") && p.peek(2).is("NULL"):
 		c.op = "IS NULL"
 		p.i += 3
-		return c, nil
+		return c
 	case op.is("IS") && p.peek(2).is("NOT") && p.peek(3).is("NULL"):
 		c.op = "IS NOT NULL"
 		p.i += 4
-		return c, nil
+		return c
 	}
-	return nil, nil
-}
-
-// list reads the bracket n tokens ahead and what it holds. Brackets inside are not understood, only skipped.
-func (p *parser) list(c *comparison, n int) error {
-	c.right, c.isList = p.peek(n), true
-	p.i += n
-	group := p.group()
-	c.src = p.src[group[0].pos : p.tokens[p.i-1].pos+len(p.tokens[p.i-1].src)]
-	if group[len(group)-1].kind != closing {
-		return errorAt(p.src, c.right.pos, "Invalid clause(s) in filter string: '"+c.src+"' is not closed")
-	}
-	c.list = group[1 : len(group)-1]
 	return nil
 }
 
-// group moves over a bracket and its content, and returns their tokens.
-func (p *parser) group() []token {
-	start, depth := p.i, 0
-	for p.peek(0).kind != end {
-		switch p.peek(0).kind {
-		case open:
-			depth++
-		case closing:
-			depth--
-		}
-		p.i++
-		if depth == 0 {
-			break
-		}
+// list reads the bracket n tokens ahead and what it holds. Brackets inside are not understood, only skipped.
+func (p *parser) list(c *comparison, n int) *comparison {
+	first := p.i + n
+	last, ok := p.closed[first]
+	if !ok {
+		return nil
 	}
-	return p.tokens[start:p.i]
+	c.right, c.isList, c.list = p.tokens[first], true, p.tokens[first+1:last]
+	c.src = p.text(first, last)
+	p.i = last + 1
+	return c
+}
+
+// text is what the tokens from first to last were written as.
+func (p *parser) text(first, last int) string {
+	return p.src[p.tokens[first].pos : p.tokens[last].pos+len(p.tokens[last].src)]
 }
 
 // stray puts what is here aside: a bracket with its content, a name with the word after it, or one token.
 func (p *parser) stray() {
-	t := p.peek(0)
-	if t.kind == open {
-		group := p.group()
-		last := group[len(group)-1]
-		t.src = p.src[t.pos : last.pos+len(last.src)]
-	} else {
-		p.i++
-		if next := p.peek(0); t.kind == name && next.kind == name && p.peek(1).kind != comparator {
-			t.src = p.src[t.pos : next.pos+len(next.src)]
-			p.i++
-		}
+	t, last := p.peek(0), p.i
+	if i, ok := p.closed[p.i]; ok {
+		last = i
+	} else if t.kind == name && p.peek(1).kind == name && p.peek(2).kind != comparator {
+		last++
 	}
+	t.src = p.text(p.i, last)
 	p.strays = append(p.strays, t)
+	p.i = last + 1
 }
 
-func isOperand(t token) bool {
+// isOperand tells whether the token can stand beside a comparator.
+func (t token) isOperand() bool {
 	switch t.kind {
 	case name, operation, text, integer, decimal:
 		return true

@@ -18,7 +18,7 @@ const (
 	decimal         // -1.5, .5, 1e-3
 	comparator      // = != < <= > >= and any other run of those characters, LIKE, ILIKE, RLIKE with or without NOT
 	and             // AND
-	keyword         // OR, NOT, IN, IS, NULL, BETWEEN
+	keyword         // OR, NOT, IN, IS, NULL, BETWEEN, TRUE, FALSE
 	open            // (
 	closing         // )
 	comma           // ,
@@ -40,6 +40,7 @@ func (t token) is(word string) bool {
 
 var keywords = map[string]kind{
 	"AND": and, "OR": keyword, "NOT": keyword, "IN": keyword, "IS": keyword, "NULL": keyword, "BETWEEN": keyword,
+	"TRUE": keyword, "FALSE": keyword,
 	"LIKE": comparator, "ILIKE": comparator, "RLIKE": comparator,
 }
 
@@ -209,6 +210,9 @@ func (s *scanner) name() kind {
 		}
 		return k
 	}
+	if isHex(s.src[start:s.pos]) {
+		return other
+	}
 	for s.at('.') {
 		s.pos++
 		if !s.part() {
@@ -269,6 +273,11 @@ func (s *scanner) wordLen(i int) int {
 		i += n
 	}
 	return i - start
+}
+
+// isHex tells whether the word is a hexadecimal number, which no comparison takes.
+func isHex(word string) bool {
+	return len(word) > 2 && strings.EqualFold(word[:2], "0x") && span(word[2:], digits+"abcdefABCDEF") == len(word)-2
 }
 
 const digits = "0123456789"

@@ -24,8 +24,12 @@ type Schema struct {
 	Bare *Group
 	// ExactOps makes LIKE, ILIKE and IN count only in capitals.
 	ExactOps bool
+	// OpFirst reports a bad comparator rather than a bad value, if both are.
+	OpFirst bool
 	// LooseKeys takes keys with operator characters in them, such as f1-score, without backticks.
 	LooseKeys bool
+	// PlainOrder takes sort keys whole, with their dot, and knows only those of Bare.
+	PlainOrder bool
 	// Default is the order when the user asks for none.
 	Default []Term
 	// Ties are the sort keys appended to any order, so that pages never overlap.
@@ -36,6 +40,7 @@ type Schema struct {
 	Hidden *Hidden
 
 	// Wording. {clauses}: what could not be read; {quoted}: the same, each in quotes; {filter}: the filter in quotes.
+	Blank     Message // nothing but spaces
 	BadClause Message
 	ManyParts Message // more than one statement
 	BadGroup  Message // {group}
@@ -113,11 +118,13 @@ type Field struct {
 	// NotNull tells that Column is never null.
 	NotNull bool
 
-	// Wording. {group}, {key}, {value} as written, {repr} the value in quotes, {op}, {ops}.
-	BadValue  Message // a value of the wrong sort
-	BadList   Message // a list where one cannot be; empty: BadValue
-	BadOp     Message
-	BadNumber Message // not a whole number
+	// Wording. {group}, {key}, {value} as written, {repr} the value in quotes, {op}, {ops}, the
+	// same in the order of Ops {list}, {filter} in quotes.
+	BadValue    Message // a value of the wrong sort
+	NoList      Message // set for fields that take no list although Ops, which messages print, has IN
+	BadOp       Message
+	BadNumber   Message // not a whole number
+	BadFraction Message // a number with a fraction; empty: BadNumber
 }
 
 // Term is a sort key of the Schema's own.

@@ -27,10 +27,10 @@ func (s *Schema) WhereWithin(d Dialect, filter string, within *Clause) (Clause, 
 	if err := CheckText("filter", filter); err != nil {
 		return Clause{}, err
 	}
-	tree, strays, statements, err := parse(filter)
-	if err != nil {
-		return Clause{}, err
+	if filter != "" && strings.TrimSpace(filter) == "" {
+		return Clause{}, errorAt(filter, 0, s.Blank.fill("filter", repr(filter)))
 	}
+	tree, strays, statements := parse(filter)
 	if statements > 1 {
 		i := slices.IndexFunc(strays, func(t token) bool { return t.kind == semicolon })
 		return Clause{}, errorAt(filter, strays[i].pos, s.ManyParts.fill("filter", repr(filter)))
@@ -147,6 +147,9 @@ type identifier struct {
 func (s *Schema) resolve(src string, ordering bool) (identifier, Message, []string) {
 	word, rest, dotted := cutKey(src)
 	group := s.Bare
+	if ordering && s.PlainOrder {
+		rest, dotted = src, false
+	}
 	if dotted {
 		if isQuoted(word, '`') {
 			word = word[1 : len(word)-1]
@@ -190,12 +193,13 @@ func (b *builder) comparison(c *comparison) ([]Clause, error) {
 		return nil, errorAt(b.filter, c.left.pos, message.fill(names...))
 	}
 	f := id.field
-	fail := func(pos int, m Message, value string) error {
-		return errorAt(b.filter, pos, m.fill("group", id.group.Name, "key", id.key, "op", c.op, "value", value, "repr", repr(value), "ops", set(f.Ops)))
-	}
 	op := c.op
 	if !b.schema.ExactOps {
 		op = strings.ToUpper(strings.Join(strings.Fields(op), " "))
+	}
+	fail := func(pos int, m Message, value string) error {
+		return errorAt(b.filter, pos, m.fill("group", id.group.Name, "key", id.key, "op", op, "value", value, "repr", repr(value),
+			"ops", set(f.Ops), "list", "('"+strings.Join(f.Ops, "', '")+"')", "filter", repr(b.filter)))
 	}
 	allowed := slices.Contains(f.Ops, op)
 	if c.nullTest() {
@@ -209,6 +213,9 @@ func (b *builder) comparison(c *comparison) ([]Clause, error) {
 		return []Clause{exists}, nil
 	}
 
+	if b.schema.OpFirst && !allowed {
+		return nil, fail(c.opPos, f.BadOp, c.src)
+	}
 	values, err := b.values(c, f, fail)
 	if err != nil {
 		return nil, err
@@ -247,6 +254,22 @@ func (b *builder) comparison(c *comparison) ([]Clause, error) {
 	return []Clause{condition}, nil
 }
 
+// tuple prints a list of values as MLflow does: ('a', 1), or (1,).
+func tuple(tokens []token) string {
+	var parts []string
+	for _, t := range tokens {
+		if s, quoted := unquote(t.src); quoted {
+			parts = append(parts, repr(s))
+		} else if t.kind != comma {
+			parts = append(parts, t.src)
+		}
+	}
+	if len(parts) == 1 {
+		return "(" + parts[0] + ",)"
+	}
+	return "(" + strings.Join(parts, ", ") + ")"
+}
+
 // literal is a value that has yet to become a number.
 type literal struct {
 	src  string
@@ -268,7 +291,7 @@ func (b *builder) values(c *comparison, f *Field, fail func(int, Message, string
 		return []any{literal{t.src, t.kind}}, nil
 	case numeric && f.Type != Text && f.Literal == Either:
 		return []any{literal{t.src, t.kind}}, nil
-	case numeric || t.kind == operation:
+	case numeric || t.kind == operation || t.kind == keyword:
 		if f.BareText {
 			return []any{t.src}, nil
 		}
@@ -286,11 +309,10 @@ func (b *builder) values(c *comparison, f *Field, fail func(int, Message, string
 }
 
 func (b *builder) listValues(c *comparison, f *Field, fail func(int, Message, string) error) ([]any, error) {
-	lists := slices.Contains(f.Ops, "IN")
 	switch {
-	case !lists && f.BadList != "":
-		return nil, fail(c.right.pos, f.BadList, c.src)
-	case !lists:
+	case f.NoList != "":
+		return nil, fail(c.right.pos, f.NoList, c.src)
+	case !slices.Contains(f.Ops, "IN"):
 		return nil, fail(c.right.pos, f.BadValue, c.src)
 	case len(c.list) == 0:
 		return nil, fail(c.right.pos, "While parsing a list in the query, expected a non-empty list of string values, but got empty list", c.src)
@@ -310,7 +332,7 @@ func (b *builder) listValues(c *comparison, f *Field, fail func(int, Message, st
 		case quoted:
 			values = append(values, s)
 		case t.kind == integer || t.kind == decimal:
-			return nil, fail(t.pos, "While parsing a list in the query, expected string value, punctuation, or whitespace, but got different type in list: {value}", c.src)
+			return nil, fail(t.pos, "While parsing a list in the query, expected string value, punctuation, or whitespace, but got different type in list: {value}", tuple(c.list))
 		default:
 			return nil, fail(t.pos, "While parsing a list in the query, expected a non-empty list of string values, but got ill-formed list.", c.src)
 		}
@@ -338,9 +360,15 @@ func (b *builder) number(f *Field, v any, fail func(Message, string) error) (any
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(l.src), 10, 64)
 	switch {
+	case err != nil && l.kind == integer && !f.Whole:
+		n, _ := strconv.ParseFloat(l.src, 64)
+		return n, nil
 	case err != nil && isInteger(l.src), err == nil && f.Type == Int32 && int64(int32(n)) != n:
 		return nil, fail("Invalid value for numeric attribute '{key}': {value} is out of range", l.src)
 	case err != nil:
+		if l.kind == decimal && f.BadFraction != "" {
+			return nil, fail(f.BadFraction, l.src)
+		}
 		return nil, fail(f.BadNumber, l.src)
 	}
 	return n, nil

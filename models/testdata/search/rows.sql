@@ -45,6 +45,6 @@ INSERT INTO logged_models (model_id, experiment_id, name, artifact_location, cre
  ('m3', 1, 'xgb', '/m/3', 20, 10, 3, 'active', 'xgb', 'r2', NULL);
 INSERT INTO logged_model_metrics (model_id, metric_name, metric_timestamp_ms, metric_step, metric_value, experiment_id, run_id, dataset_uuid, dataset_name, dataset_digest) VALUES
  ('m1', 'auc', 1, 0, 0.5, 1, 'r1', NULL, NULL, NULL), ('m1', 'auc', 2, 0, 0.7, 1, 'r1', 'd1', 'train', 'aa'),
- ('m2', 'auc', 1, 0, 0.9, 1, 'r1', NULL, 'train', NULL), ('m2', 'auc', 1, 1, 0.6, 1, 'r1', 'd2', 'Eval', 'bb'), ('m3', 'f1-score', 1, 1, 0.6, 1, 'r1', NULL, NULL, NULL);
+ ('m2', 'auc', 1, 0, 0.9, 1, 'r1', NULL, 'train', 'cc'), ('m2', 'auc', 1, 1, 0.6, 1, 'r1', 'd2', 'Eval', 'bb'), ('m3', 'f1-score', 1, 1, 0.6, 1, 'r1', NULL, NULL, NULL);
 INSERT INTO logged_model_params (model_id, experiment_id, param_key, param_value) VALUES ('m1', 1, 'lr', '0.1'), ('m2', 1, 'lr', '0.01');
 INSERT INTO logged_model_tags (model_id, experiment_id, tag_key, tag_value) VALUES ('m1', 1, 'env', 'prod'), ('m2', 1, 'env', 'Prod'), ('m2', 1, 'a b', 'x');
