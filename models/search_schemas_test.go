@@ -200,7 +200,7 @@ var searchDifferences = []struct {
 	{"logged_models", `IN \((1(, 2)?)?\)|IN \('a' 1\)|= \('r1'\)`, "a list is a list of texts with at least one, and goes with IN"},
 	{"logged_models", `(status|experiment_id) .*([a-zA-Z]'|%'|''|1\.5|x|LIKE 1|like '.'|LIKE '.'|'r1')`, "states and experiments are numbers; states also have names"},
 	{"logged_models", `(status|experiment_id) (>|<=|==|<>|NOT LIKE|RLIKE)`, "the comparators named are those that states and experiments have"},
-	{"logged_models", `(start_time|version_number) > `, "an unknown attribute is named before the comparator"},
+	{"logged_models", `(start_time|version_number|nope) (>|<|=|NOT|R)`, "an unknown attribute is named before the comparator"},
 	{"logged_models", `^creation_time(stamp)? (?i)(not |in |r?i?like |==|<>)`, "an attribute is named as the user names it, not as its column"},
 	{"logged_models", `metrics.* (inf|NaN)$`, "infinity is not a number to write"},
 }
