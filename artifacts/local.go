@@ -45,7 +45,7 @@ func OpenLocal(dir string) (*Local, error) {
 		return nil, fmt.Errorf("open artifact folder: %w", err)
 	}
 	l := &Local{root: root}
-	if err := l.prepareStaging(); err != nil {
+	if err := l.sweepStaging(); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
 	return l, nil
@@ -54,13 +54,10 @@ func OpenLocal(dir string) (*Local, error) {
 // Close releases the folder. Objects that are open stay readable.
 func (l *Local) Close() error { return l.root.Close() }
 
-// prepareStaging creates the staging folder and sweeps it.
-func (l *Local) prepareStaging() error {
-	if err := l.root.Mkdir(stagingDir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("create upload folder: %w", err)
-	}
+// sweepStaging clears the staging folder, if there is one.
+func (l *Local) sweepStaging() error {
 	entries, err := fs.ReadDir(l.root.FS(), stagingDir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read upload folder: %w", err)
 	}
 	for _, entry := range entries {
@@ -200,8 +197,7 @@ func (l *Local) createStaged() (f *os.File, name string, err error) {
 		name = path.Join(stagingDir, rand.Text())
 		f, err = l.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 		if errors.Is(err, fs.ErrNotExist) {
-			// Someone emptied the artifact folder under us.
-			if err = l.root.Mkdir(stagingDir, dirMode); err == nil || errors.Is(err, fs.ErrExist) {
+			if err = l.makeStaging(); err == nil {
 				continue
 			}
 		}
@@ -216,6 +212,14 @@ func (l *Local) createStaged() (f *os.File, name string, err error) {
 		f.Close()
 	}
 	return nil, "", fmt.Errorf("create upload file: %w", hideNotExist(err))
+}
+
+// makeStaging creates the staging folder, with the first write.
+func (l *Local) makeStaging() error {
+	if err := l.root.Mkdir(stagingDir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
 }
 
 // hideNotExist keeps a missing folder of ours from looking like a missing artifact.
@@ -360,6 +364,9 @@ func (l *Local) Delete(_ context.Context, p string) error {
 			return nil
 		}
 		return err
+	}
+	if err := l.makeStaging(); err != nil {
+		return fmt.Errorf("create upload folder: %w", hideNotExist(err))
 	}
 	doomed := path.Join(stagingDir, rand.Text())
 	if err := l.root.Rename(clean, doomed); err != nil {

@@ -77,6 +77,17 @@ func TestOpenLocal_CreatesAPrivateFolder(t *testing.T) {
 	}
 }
 
+func TestOpenLocal_WritesNothingBeforeTheFirstPut(t *testing.T) {
+	dir := t.TempDir()
+	store := openLocal(t, dir)
+	if _, err := store.List(context.Background(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, dir); len(got) > 0 {
+		t.Errorf("folder = %v, want nothing", got)
+	}
+}
+
 func TestOpenLocal_OnAFileFails(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, "", file)
