@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"greenroom/artifacts"
 	"greenroom/models"
 )
 
@@ -31,6 +32,10 @@ type Config struct {
 	// StaticPrefix goes before every path, such as "/mlflow"; empty for none.
 	StaticPrefix string
 	Log          *slog.Logger
+	// Artifacts is the store behind mlflow-artifacts: locations; nil when this server serves none.
+	Artifacts artifacts.Store
+	// ArtifactFolders are the local folders, by absolute path, that artifact locations may name.
+	ArtifactFolders map[string]artifacts.Store
 }
 
 // New builds the HTTP handler that serves the store.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"greenroom/artifacts"
 	"greenroom/models"
 	"greenroom/search"
 )
@@ -39,6 +40,7 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 		known    *models.Error
 		filter   *search.Error
 		tooLarge *requestTooLarge
+		path     *artifacts.PathError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -48,14 +50,26 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 	case errors.As(err, &tooLarge):
 		_, body := answer(models.InvalidParameterValue, tooLarge.Error())
 		return http.StatusRequestEntityTooLarge, body
+	case errors.As(err, &path):
+		return answer(models.InvalidParameterValue, path.Error())
+	case errors.Is(err, artifacts.ErrNoSpace):
+		a.logFailure(c, err)
+		// Not 503: clients would send the whole file seven times more.
+		_, body := answer(models.TemporarilyUnavailable, "The artifact store is full; nothing was stored. Its operator must make room.")
+		return http.StatusInsufficientStorage, body
 	case errors.Is(err, context.Canceled) && c.Request.Context().Err() != nil:
 		// The client has gone: nobody reads the answer, and nothing was committed.
 		return answer(models.BadRequest, "The request was cancelled.")
 	}
+	a.logFailure(c, err)
+	return answer(models.InternalError, "Internal error; the server's log has the cause under request id "+requestID(c)+".")
+}
+
+// logFailure tells the operator of an error that is no client's.
+func (a *API) logFailure(c *gin.Context, err error) {
 	a.log.LogAttrs(c.Request.Context(), slog.LevelError, "request failed",
 		slog.String("method", c.Request.Method), slog.String("path", c.Request.URL.Path),
 		slog.String("request_id", requestID(c)), slog.Any("error", err))
-	return answer(models.InternalError, "Internal error; the server's log has the cause under request id "+requestID(c)+".")
 }
 
 func answer(code models.Code, message string) (int, errorBody) {

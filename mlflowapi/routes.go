@@ -57,6 +57,9 @@ func (a *API) routes() []route {
 		post("runs/log-batch", a.logBatch),
 		post("runs/log-model", a.logModel),
 		get("metrics/get-history", a.getMetricHistory),
+
+		get("artifacts/list", a.listArtifacts),
+		post("artifacts/presigned-download-url", a.presignedDownload),
 	}
 }
 
@@ -72,6 +75,8 @@ func (a *API) mount(root *gin.RouterGroup) {
 			root.Handle(r.method, "/api/2.0/preview/mlflow/"+r.path, handler)
 		}
 	}
+	a.mountArtifacts(root)
+
 	info := a.serve(rpc(a.serverInfo))
 	root.GET("/api/3.0/mlflow/server-info", info)
 	root.GET("/ajax-api/3.0/mlflow/server-info", info)

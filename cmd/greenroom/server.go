@@ -66,12 +66,19 @@ func serve(ctx context.Context, f serverFlags, stdout, stderr io.Writer) error {
 	}
 	defer store.Close() //nolint:errcheck // the process ends here, and everything acknowledged is committed
 
+	config := mlflowapi.Config{Version: version, StaticPrefix: f.staticPrefix, Log: log}
+	closeArtifacts, err := openArtifacts(f, &config)
+	if err != nil {
+		return err
+	}
+	defer closeArtifacts()
+
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(f.host, strconv.Itoa(f.port)))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	server := &http.Server{
-		Handler:           mlflowapi.New(store, mlflowapi.Config{Version: version, StaticPrefix: f.staticPrefix, Log: log}),
+		Handler:           mlflowapi.New(store, config),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}

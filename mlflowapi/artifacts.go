@@ -1,0 +1,325 @@
+package mlflowapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"path"
+
+	"github.com/gin-gonic/gin"
+
+	"greenroom/artifacts"
+	"greenroom/models"
+)
+
+// proxyBase is where clients with mlflow-artifacts: locations find the store, below /api and /ajax-api.
+const proxyBase = "/2.0/mlflow-artifacts"
+
+const (
+	noMultipartUpload   = "Multipart upload is not supported for the current artifact repository"
+	noMultipartDownload = "Multipart download is not supported for the current artifact repository"
+	noPresignedDownload = "Presigned download is not supported for the current artifact repository"
+)
+
+// mountArtifacts adds the routes that stream files, or take a path instead of fields.
+func (a *API) mountArtifacts(root *gin.RouterGroup) {
+	for _, api := range []string{"/api", "/ajax-api"} {
+		proxy := root.Group(api + proxyBase)
+		proxy.GET("/artifacts", a.serve(rpc(a.listProxied)))
+		proxy.GET("/artifacts/*path", a.downloadProxied)
+		proxy.HEAD("/artifacts/*path", a.downloadProxied)
+		proxy.PUT("/artifacts/*path", a.uploadProxied)
+		proxy.DELETE("/artifacts/*path", a.serve(a.deleteProxied))
+		for _, step := range []string{"create", "complete", "abort"} {
+			proxy.POST("/mpu/"+step+"/*path", a.serve(a.unsupported(noMultipartUpload)))
+		}
+		proxy.GET("/presigned/*path", a.serve(a.unsupported(noMultipartDownload)))
+	}
+	root.GET("/get-artifact", a.getArtifact)
+	root.POST("/ajax-api/2.0/mlflow/upload-artifact", a.uploadArtifact)
+}
+
+type artifactFile struct {
+	Path     string `json:"path"`
+	IsDir    bool   `json:"is_dir"`
+	FileSize int64  `json:"file_size,omitempty"` // bytes; absent for a folder
+}
+
+type artifactList struct {
+	RootURI *string        `json:"root_uri,omitempty"`
+	Files   []artifactFile `json:"files,omitempty"`
+}
+
+type listProxiedRequest struct {
+	Path string `json:"path"`
+}
+
+// listProxied lists a folder of the served store. Names are relative to the folder; clients join them.
+func (a *API) listProxied(ctx context.Context, req *listProxiedRequest) (*artifactList, error) {
+	store, err := a.servedArtifacts()
+	if err != nil {
+		return nil, err
+	}
+	files, err := listFiles(ctx, store, req.Path, "")
+	return &artifactList{Files: files}, err
+}
+
+// downloadProxied sends a file of the served store.
+func (a *API) downloadProxied(c *gin.Context) {
+	store, err := a.servedArtifacts()
+	if err == nil {
+		err = a.sendArtifact(c, store, artifactPath(c))
+	}
+	if err != nil {
+		a.fail(c, err)
+	}
+}
+
+// uploadProxied stores the body. Clients expect an empty answer.
+func (a *API) uploadProxied(c *gin.Context) {
+	body := newUpload(c)
+	store, err := a.servedArtifacts()
+	if err == nil {
+		err = putArtifact(c.Request.Context(), store, artifactPath(c), body)
+	}
+	if err != nil {
+		body.drain()
+		a.fail(c, err)
+		return
+	}
+	c.Status(http.StatusOK)
+}
+
+// deleteProxied removes a file or folder; what does not exist is removed already.
+func (a *API) deleteProxied(c *gin.Context) (any, error) {
+	store, err := a.servedArtifacts()
+	if err != nil {
+		return nil, err
+	}
+	target := artifactPath(c)
+	if err := store.Delete(c.Request.Context(), target); err != nil {
+		return nil, artifactError(target, err)
+	}
+	return empty{}, nil
+}
+
+// unsupported answers for what a store of plain files can't do; clients then take the plain route.
+func (a *API) unsupported(message string) func(*gin.Context) (any, error) {
+	return func(c *gin.Context) (any, error) {
+		if _, err := a.servedArtifacts(); err != nil {
+			return nil, err
+		}
+		if _, err := artifacts.CanonicalPath(artifactPath(c)); err != nil {
+			return nil, err
+		}
+		return nil, notImplemented(message)
+	}
+}
+
+type listArtifactsRequest struct {
+	runRef
+	Path string `json:"path"`
+}
+
+// listArtifacts lists a folder of a run. Names are relative to the run's artifact root.
+func (a *API) listArtifacts(ctx context.Context, req *listArtifactsRequest) (*artifactList, error) {
+	if _, err := artifacts.CanonicalPath(req.Path); err != nil {
+		return nil, err
+	}
+	run, err := a.store.RunInfo(ctx, req.id())
+	if err != nil {
+		return nil, err
+	}
+	return a.listAt(ctx, text(run.ArtifactURI), req.Path)
+}
+
+// listAt lists a folder below an artifact location.
+func (a *API) listAt(ctx context.Context, location, folder string) (*artifactList, error) {
+	store, root, err := a.locate(location)
+	if err != nil {
+		return nil, err
+	}
+	files, err := listFiles(ctx, store, root, folder)
+	return &artifactList{RootURI: &location, Files: files}, err
+}
+
+// listFiles lists root/folder with names relative to root. A missing folder, and a file, hold nothing.
+func listFiles(ctx context.Context, store artifacts.Store, root, folder string) ([]artifactFile, error) {
+	folder, err := artifacts.CanonicalPath(folder)
+	if err != nil {
+		return nil, err
+	}
+	if folder != "" && root != "" {
+		root += "/"
+	}
+	entries, err := store.List(ctx, root+folder)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, artifacts.ErrNotDir) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	files := make([]artifactFile, len(entries))
+	for i, entry := range entries {
+		files[i] = artifactFile{Path: path.Join(folder, entry.Name), IsDir: entry.IsDir, FileSize: entry.Size}
+	}
+	return files, nil
+}
+
+// getArtifact sends a file of a run to MLflow's pages and to old clients.
+func (a *API) getArtifact(c *gin.Context) {
+	a.sendFrom(c, c.Query("path"), func(ctx context.Context) (string, error) {
+		id := firstOf(c.Query("run_id"), c.Query("run_uuid"))
+		if id == "" {
+			return "", missing("run_id")
+		}
+		run, err := a.store.RunInfo(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		return text(run.ArtifactURI), nil
+	})
+}
+
+// sendFrom sends the file at path below a location. The path is checked before the location is looked up, so that a bad
+// one is answered alike whether or not the run or model exists.
+func (a *API) sendFrom(c *gin.Context, file string, location func(context.Context) (string, error)) {
+	err := func() error {
+		if file == "" {
+			return missing("path")
+		}
+		file, err := artifacts.CanonicalPath(file)
+		if err != nil {
+			return err
+		}
+		uri, err := location(c.Request.Context())
+		if err != nil {
+			return err
+		}
+		store, root, err := a.locate(uri)
+		if err != nil {
+			return err
+		}
+		return a.sendArtifact(c, store, path.Join(root, file))
+	}()
+	if err != nil {
+		a.fail(c, err)
+	}
+}
+
+// maxSmallUpload bounds uploadArtifact, which keeps the file in memory.
+const maxSmallUpload = 10 << 20
+
+// uploadArtifact stores a small file in a run, for MLflow's pages.
+func (a *API) uploadArtifact(c *gin.Context) {
+	body := newUpload(c)
+	if err := a.putInRun(c, body); err != nil {
+		body.drain()
+		a.fail(c, err)
+		return
+	}
+	c.Status(http.StatusOK)
+}
+
+func (a *API) putInRun(c *gin.Context, body *upload) error {
+	ctx := c.Request.Context()
+	id, file := c.Query("run_uuid"), c.Query("path")
+	if id == "" {
+		return invalid("Request must specify run_uuid.")
+	}
+	if file == "" {
+		return invalid("Request must specify path.")
+	}
+	file, err := artifacts.CanonicalFilePath(file)
+	if err != nil {
+		return err
+	}
+	if c.Request.ContentLength == 0 {
+		return invalid("Request must specify data.")
+	}
+	if c.Request.ContentLength > maxSmallUpload {
+		return &requestTooLarge{limit: maxSmallUpload}
+	}
+	run, err := a.store.RunInfo(ctx, id)
+	if err != nil {
+		return err
+	}
+	store, root, err := a.locate(text(run.ArtifactURI))
+	if err != nil {
+		return err
+	}
+	return putArtifact(ctx, store, path.Join(root, file), body.limited(maxSmallUpload))
+}
+
+type presignedDownloadRequest struct {
+	RunID      string `json:"run_id" mlflow:"required"`
+	Path       string `json:"path" mlflow:"required"`
+	Expiration *int64 `json:"expiration"` // seconds
+}
+
+// maxPresignSeconds is the longest lifetime that object stores give a URL: seven days.
+const maxPresignSeconds = 604800
+
+// presignedDownload refuses: this server's stores give out no URLs of their own.
+func (a *API) presignedDownload(ctx context.Context, req *presignedDownloadRequest) (*empty, error) {
+	if _, err := artifacts.CanonicalFilePath(req.Path); err != nil {
+		return nil, err
+	}
+	if e := req.Expiration; e != nil && (*e < 1 || *e > maxPresignSeconds) {
+		return nil, invalid("expiration must be between 1 and %d seconds (got %d).", maxPresignSeconds, *e)
+	}
+	run, err := a.store.RunInfo(ctx, req.RunID)
+	if err != nil {
+		return nil, err
+	}
+	if isProxied(text(run.ArtifactURI)) {
+		return nil, invalid("Presigned download is not supported for runs with proxied artifact storage (artifact URI: %s). Download through this server instead.", text(run.ArtifactURI))
+	}
+	return nil, notImplemented(noPresignedDownload)
+}
+
+// putArtifact stores body at target.
+func putArtifact(ctx context.Context, store artifacts.Store, target string, body io.Reader) error {
+	err := store.Put(ctx, target, body)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New(err.Error()) // a failure of the store; a Put has nothing to miss
+	}
+	return artifactError(target, err)
+}
+
+// artifactError turns what a store says into an answer that names the path.
+func artifactError(target string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &models.Error{Code: models.ResourceDoesNotExist, Message: "No such artifact: '" + target + "'"}
+	case errors.Is(err, artifacts.ErrIsDir):
+		return invalid("Artifact path refers to a directory, not a file: '%s'", target)
+	case errors.Is(err, artifacts.ErrNotDir):
+		return invalid("Artifact path goes through a file as if it were a directory: '%s'", target)
+	}
+	return err
+}
+
+func notImplemented(message string) error {
+	return &models.Error{Code: models.NotImplemented, Message: message}
+}
+
+func missing(parameter string) error {
+	return invalid("Missing value for required parameter '%s'.%s", parameter, apiDocsHint)
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
