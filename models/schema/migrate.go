@@ -15,7 +15,8 @@ import (
 
 // Options are what Migrate writes and says about the one database at hand.
 type Options struct {
-	// ArtifactLocation is where experiment 0, which MLflow's clients expect to exist, keeps its artifacts.
+	// ArtifactLocation is where experiment 0, which MLflow's clients expect to exist, keeps its artifacts. If it is empty,
+	// the experiment is not created.
 	ArtifactLocation string
 	// URI names the database in the command that a RefusedError tells to run.
 	URI string
@@ -43,7 +44,7 @@ func Migrate(ctx context.Context, db *sql.DB, d Dialect, o Options) (err error) 
 		return err
 	}
 	if s.State == Current && len(s.Pending) == 0 {
-		if found, err := hasDefaultExperiment(ctx, conn); err != nil || found {
+		if ready, err := hasDefaultExperiment(ctx, conn, o); err != nil || ready {
 			return err
 		}
 	}
@@ -56,10 +57,7 @@ func servable(ctx context.Context, q querier, d Dialect, o Options) (Status, err
 	if err != nil {
 		return s, fmt.Errorf("inspect database: %w", err)
 	}
-	if s.State != Empty && s.State != Current {
-		return s, &RefusedError{Status: s, URI: o.URI}
-	}
-	return s, nil
+	return s, s.Refused(o.URI)
 }
 
 // migrate does the work of Migrate. It looks again, since another server may have been faster to the lock.
@@ -73,7 +71,7 @@ func migrate(ctx context.Context, tx querier, d Dialect, o Options) error {
 			return err
 		}
 	}
-	if err := createDefaultExperiment(ctx, tx, o.ArtifactLocation); err != nil {
+	if err := createDefaultExperiment(ctx, tx, o); err != nil {
 		return fmt.Errorf("create experiment 0: %w", err)
 	}
 	return applyOwn(ctx, tx, s.Pending)
@@ -99,22 +97,26 @@ const (
 	defaultExperimentName = "Default"
 )
 
-// hasDefaultExperiment is also true if another experiment took the name, which leaves no place for experiment 0.
-func hasDefaultExperiment(ctx context.Context, q querier) (bool, error) {
+// hasDefaultExperiment tells that there is nothing to create: also if another experiment took the name, which leaves no
+// place for experiment 0, or none is wanted.
+func hasDefaultExperiment(ctx context.Context, q querier, o Options) (bool, error) {
+	if o.ArtifactLocation == "" {
+		return true, nil
+	}
 	ids, err := column1[int64](ctx, q, "SELECT experiment_id FROM experiments WHERE experiment_id = $1 OR (workspace = 'default' AND name = $2)",
 		defaultExperimentID, defaultExperimentName)
 	return len(ids) > 0, err
 }
 
 // createDefaultExperiment gives the id itself, so that PostgreSQL's sequence starts at 1 as it does for MLflow.
-func createDefaultExperiment(ctx context.Context, tx querier, artifactLocation string) error {
-	if found, err := hasDefaultExperiment(ctx, tx); err != nil || found {
+func createDefaultExperiment(ctx context.Context, tx querier, o Options) error {
+	if found, err := hasDefaultExperiment(ctx, tx, o); err != nil || found {
 		return err
 	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO experiments
 		(experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time, workspace)
 		VALUES ($1, $2, $3, 'active', $4, $4, 'default')`,
-		defaultExperimentID, defaultExperimentName, artifactLocation, time.Now().UnixMilli())
+		defaultExperimentID, defaultExperimentName, o.ArtifactLocation, time.Now().UnixMilli())
 	return err
 }
 

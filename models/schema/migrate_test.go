@@ -188,6 +188,18 @@ func TestMigrate_CreatesOverAFailedUpgradesLeftover(t *testing.T) {
 	})
 }
 
+func TestMigrate_WithoutALocationLeavesExperiment0Out(t *testing.T) {
+	modelstest.RunEmpty(t, func(t *testing.T, uri string) {
+		db, d := modelstest.Open(t, uri)
+		if err := schema.Migrate(context.Background(), db, d, schema.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		wantValue(t, db, "SELECT count(*) FROM experiments", int64(0))
+		migrate(t, db, d)
+		wantValue(t, db, "SELECT count(*) FROM experiments", int64(1))
+	})
+}
+
 // The last steps fail here: a table of ours is in the way, so MLflow's tables have been created before.
 func TestMigrate_FailureLeavesNothingBehind(t *testing.T) {
 	modelstest.RunEmpty(t, func(t *testing.T, uri string) {

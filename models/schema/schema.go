@@ -42,6 +42,14 @@ type Status struct {
 	Pending  []string // file names of Greenroom's own migrations still to apply, in order
 }
 
+// Refused is a *RefusedError if the database, which uri names, can not be served, and nil otherwise.
+func (s Status) Refused(uri string) error {
+	if s.State == Empty || s.State == Current {
+		return nil
+	}
+	return &RefusedError{Status: s, URI: uri}
+}
+
 // RefusedError says why a database can not be served and what helps.
 type RefusedError struct {
 	Status Status
