@@ -142,7 +142,8 @@ func (d *decoder) fill(dst reflect.Value, path string, object map[string]any) er
 		}
 		where := join(path, f.name)
 		if !present(v) {
-			if f.required && !(f.name == "run_id" && path == "" && present(object["run_uuid"])) {
+			twin := f.name == "run_id" && path == "" && present(object["run_uuid"])
+			if f.required && !twin {
 				return invalid("Missing value for required parameter '%s'.%s", where, apiDocsHint)
 			}
 			if v == nil {

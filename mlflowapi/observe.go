@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -22,7 +23,7 @@ func (a *API) observe(c *gin.Context) {
 	id := c.GetHeader(requestIDHeader)
 	if !plainID(id) {
 		var random [8]byte
-		rand.Read(random[:]) //nolint:errcheck // crypto/rand.Read never fails
+		rand.Read(random[:])
 		id = hex.EncodeToString(random[:])
 	}
 	h := c.Writer.Header()
@@ -45,12 +46,8 @@ func plainID(id string) bool {
 	if id == "" || len(id) > 64 {
 		return false
 	}
-	for _, r := range id {
-		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.') {
-			return false
-		}
-	}
-	return true
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+	return strings.IndexFunc(id, func(r rune) bool { return !strings.ContainsRune(plain, r) }) < 0
 }
 
 // recoverPanic answers a panic with MLflow's envelope; fail logs it once, with the stack.

@@ -2,10 +2,9 @@ package models
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"strconv"
-
-	"crypto/rand"
 )
 
 // RunStatus is where a run stands.
@@ -308,7 +307,7 @@ func (t *tx) loadRuns(runs []*Run) error {
 // newID gives 32 lower-case hex digits of a random UUID, MLflow's form of an id.
 func newID() string {
 	var id [16]byte
-	rand.Read(id[:]) //nolint:errcheck // crypto/rand.Read never fails
+	rand.Read(id[:])
 	id[6] = id[6]&0x0f | 0x40
 	id[8] = id[8]&0x3f | 0x80
 	return hex.EncodeToString(id[:])

@@ -126,8 +126,8 @@ func ASCII(s string) string {
 	return b.String()
 }
 
-// Tag is a key and a value on an experiment, a run, a logged model, a registered model or a version; Param is one on a run or logged model.
-type (
-	Tag   struct{ Key, Value string }
-	Param struct{ Key, Value string }
-)
+// Tag is a key and a value on an experiment, a run, a logged model, a registered model or a version.
+type Tag struct{ Key, Value string }
+
+// Param is a setting of a run or a logged model.
+type Param struct{ Key, Value string }

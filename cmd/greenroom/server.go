@@ -93,7 +93,7 @@ func serve(ctx context.Context, f serverFlags, stdout, stderr io.Writer) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	log.Info("stopping: running requests may finish", "timeout", shutdownTimeout)
+	log.InfoContext(ctx, "stopping: running requests may finish", slog.Duration("timeout", shutdownTimeout))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
