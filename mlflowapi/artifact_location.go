@@ -53,8 +53,8 @@ func (a *API) resolve(location string) (artifacts.Store, string, error) {
 		return store, folder, err
 	}
 	local := location
-	if rest, ok := strings.CutPrefix(location, "file:"); ok {
-		u, err := url.Parse(rest)
+	if strings.HasPrefix(location, "file:") {
+		u, err := url.Parse(location)
 		if err != nil || u.Host != "" && u.Host != "localhost" {
 			return nil, "", notServed(location)
 		}
