@@ -53,7 +53,7 @@ var enumType = reflect.TypeFor[enum]()
 func newDecoder(t reflect.Type) *decoder {
 	d := &decoder{}
 	for _, f := range reflect.VisibleFields(t) {
-		name := f.Tag.Get("json")
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "" || name == "-" {
 			continue
 		}
@@ -120,6 +120,9 @@ func (d *decoder) decode(c *gin.Context, dst any) error {
 		return err
 	}
 	for _, p := range c.Params {
+		if err := checkText(p.Key, p.Value); err != nil {
+			return err
+		}
 		if v := object[p.Key]; present(v) && v != p.Value {
 			return invalid("The request names '%s' twice, with different values in the path and in the body.", p.Key)
 		}

@@ -56,10 +56,28 @@ func (a *API) routes() []route {
 		post("runs/delete-tag", a.deleteTag),
 		post("runs/log-batch", a.logBatch),
 		post("runs/log-model", a.logModel),
+		post("runs/log-inputs", a.logInputs),
+		post("runs/outputs", a.logOutputs),
 		get("metrics/get-history", a.getMetricHistory),
 
 		get("artifacts/list", a.listArtifacts),
 		post("artifacts/presigned-download-url", a.presignedDownload),
+
+		post("logged-models", a.createLoggedModel),
+		post("logged-models/search", a.searchLoggedModels),
+		get("logged-models/:model_id", a.getLoggedModel),
+		patch("logged-models/:model_id", a.finalizeLoggedModel),
+		del("logged-models/:model_id", a.deleteLoggedModel),
+		post("logged-models/:model_id/params", a.logLoggedModelParams),
+		patch("logged-models/:model_id/tags", a.setLoggedModelTags),
+		del("logged-models/:model_id/tags/:tag_key", a.deleteLoggedModelTag),
+	}
+}
+
+// pageRoutes are the RPCs that only MLflow's own pages call, under /ajax-api alone.
+func (a *API) pageRoutes() []route {
+	return []route{
+		post("experiments/search-datasets", a.searchDatasets),
 	}
 }
 
@@ -76,7 +94,9 @@ func (a *API) mount(root *gin.RouterGroup) {
 		}
 	}
 	a.mountArtifacts(root)
-
+	for _, r := range a.pageRoutes() {
+		root.Handle(r.method, "/ajax-api/"+r.version+"/mlflow/"+r.path, a.serve(r.call))
+	}
 	info := a.serve(rpc(a.serverInfo))
 	root.GET("/api/3.0/mlflow/server-info", info)
 	root.GET("/ajax-api/3.0/mlflow/server-info", info)

@@ -1,6 +1,11 @@
 package mlflowapi
 
-import "greenroom/models"
+import (
+	"context"
+	"strconv"
+
+	"greenroom/models"
+)
 
 type runInputs struct {
 	ModelInputs   []modelInput   `json:"model_inputs,omitempty"`
@@ -9,12 +14,12 @@ type runInputs struct {
 
 type datasetInput struct {
 	Tags    []tag   `json:"tags,omitempty"`
-	Dataset dataset `json:"dataset"`
+	Dataset dataset `json:"dataset" mlflow:"required"`
 }
 
 type dataset struct {
-	Name       string  `json:"name"`
-	Digest     string  `json:"digest"`
+	Name       string  `json:"name" mlflow:"required"`
+	Digest     string  `json:"digest" mlflow:"required"`
 	SourceType string  `json:"source_type"`
 	Source     string  `json:"source"`
 	Schema     *string `json:"schema,omitempty"`
@@ -22,7 +27,7 @@ type dataset struct {
 }
 
 type modelInput struct {
-	ModelID string `json:"model_id"`
+	ModelID string `json:"model_id" mlflow:"required"`
 }
 
 type runOutputs struct {
@@ -30,7 +35,7 @@ type runOutputs struct {
 }
 
 type modelOutput struct {
-	ModelID string `json:"model_id"`
+	ModelID string `json:"model_id" mlflow:"required"`
 	Step    int64  `json:"step"`
 }
 
@@ -51,4 +56,75 @@ func newRunOutputs(r *models.Run) *runOutputs {
 		out.ModelOutputs = append(out.ModelOutputs, modelOutput(m))
 	}
 	return out
+}
+
+type logInputsRequest struct {
+	RunID    string         `json:"run_id" mlflow:"required"`
+	Datasets []datasetInput `json:"datasets"`
+	Models   []modelInput   `json:"models"`
+}
+
+func (a *API) logInputs(ctx context.Context, req *logInputsRequest) (*empty, error) {
+	datasets := make([]models.DatasetInput, len(req.Datasets))
+	for i, d := range req.Datasets {
+		datasets[i] = models.DatasetInput{Dataset: models.Dataset(d.Dataset), Tags: modelTags(d.Tags)}
+	}
+	inputs := make([]models.ModelInput, len(req.Models))
+	for i, m := range req.Models {
+		inputs[i] = models.ModelInput(m)
+	}
+	return &empty{}, a.store.LogInputs(ctx, req.RunID, datasets, inputs)
+}
+
+type logOutputsRequest struct {
+	RunID  string        `json:"run_id" mlflow:"required"`
+	Models []modelOutput `json:"models" mlflow:"required"`
+}
+
+func (a *API) logOutputs(ctx context.Context, req *logOutputsRequest) (*empty, error) {
+	outputs := make([]models.ModelOutput, len(req.Models))
+	for i, m := range req.Models {
+		outputs[i] = models.ModelOutput(m)
+	}
+	return &empty{}, a.store.LogOutputs(ctx, req.RunID, outputs)
+}
+
+type searchDatasetsRequest struct {
+	ExperimentIDs []string `json:"experiment_ids"`
+}
+
+type searchDatasetsResponse struct {
+	DatasetSummaries []datasetSummary `json:"dataset_summaries,omitempty"`
+}
+
+type datasetSummary struct {
+	ExperimentID string  `json:"experiment_id"`
+	Name         string  `json:"name"`
+	Digest       string  `json:"digest"`
+	Context      *string `json:"context,omitempty"`
+}
+
+// maxDatasetExperiments bounds the experiments of one search of datasets.
+const maxDatasetExperiments = 20
+
+func (a *API) searchDatasets(ctx context.Context, req *searchDatasetsRequest) (*searchDatasetsResponse, error) {
+	switch n := len(req.ExperimentIDs); {
+	case n == 0:
+		return nil, invalid("SearchDatasets request must specify at least one experiment_id.")
+	case n > maxDatasetExperiments:
+		return nil, invalid("SearchDatasets request cannot specify more than %d experiment_ids. Received %d experiment_ids.", maxDatasetExperiments, n)
+	}
+	experiments, err := experimentIDs(req.ExperimentIDs)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.store.DatasetSummaries(ctx, experiments)
+	if err != nil {
+		return nil, err
+	}
+	resp := &searchDatasetsResponse{}
+	for _, d := range found {
+		resp.DatasetSummaries = append(resp.DatasetSummaries, datasetSummary{strconv.FormatInt(d.ExperimentID, 10), d.Name, d.Digest, d.Context})
+	}
+	return resp, nil
 }

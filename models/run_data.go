@@ -271,6 +271,7 @@ func (t *tx) logParams(runID string, params []Param) (changed []string, err erro
 }
 
 // logMetrics adds values to the history and moves each key's latest value on, if the new one is later by (step, timestamp, value).
+// Those that name a logged model are added to it as well.
 func (t *tx) logMetrics(run *Run, metrics []Metric) error {
 	history := make([][]any, len(metrics))
 	latest := map[string]Metric{}
@@ -294,7 +295,10 @@ func (t *tx) logMetrics(run *Run, metrics []Metric) error {
 	_, err = t.insertRows("INSERT INTO latest_metrics (key, value, timestamp, run_uuid, step, is_nan)", "(?, ?, ?, ?, ?, ?)", `ON CONFLICT (key, run_uuid) DO UPDATE
 		SET value = excluded.value, timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan
 		WHERE (excluded.step, excluded.timestamp, excluded.value) > (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)`, rows)
-	return err
+	if err != nil {
+		return err
+	}
+	return t.logModelMetrics(run, metrics)
 }
 
 func (m Metric) laterThan(old Metric) bool {
@@ -324,6 +328,15 @@ func checkMetric(at string, m Metric) error {
 	}
 	if m.Timestamp < 0 {
 		return invalid("Invalid value %d for parameter '%stimestamp' supplied: metric '%s' (value=%s). Timestamp must be a nonnegative long (64-bit integer) ", m.Timestamp, at, m.Key, strconv.FormatFloat(m.Float(), 'g', -1, 64))
+	}
+	if (m.DatasetName == "") != (m.DatasetDigest == "") {
+		return invalid("Both dataset_name and dataset_digest must be provided if one is provided")
+	}
+	if err := checkLength(at+"dataset_name", m.DatasetName, maxDatasetName); err != nil {
+		return err
+	}
+	if err := checkLength(at+"dataset_digest", m.DatasetDigest, maxDatasetDigest); err != nil {
+		return err
 	}
 	return checkLength("Metric name", m.Key, maxKey)
 }

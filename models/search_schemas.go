@@ -357,15 +357,15 @@ func prompts(tags *search.Group, from string) *search.Hidden {
 	}
 }
 
-// datasetFilter names a dataset whose metrics count. An empty digest means metrics logged without one.
-type datasetFilter struct {
+// DatasetFilter names a dataset whose metrics count. An empty digest means metrics logged without one.
+type DatasetFilter struct {
 	Name   string
 	Digest string
 }
 
 // loggedModelWhere is the condition for a search of logged models: a filter, and datasets that its metrics are limited to.
 // With datasets but no metric in the filter, models with any metric on them are found.
-func loggedModelWhere(d search.Dialect, filter string, datasets []datasetFilter) (search.Clause, error) {
+func loggedModelWhere(d search.Dialect, filter string, datasets []DatasetFilter) (search.Clause, error) {
 	if len(datasets) == 0 {
 		return loggedModelSchema.Where(d, filter)
 	}
@@ -394,8 +394,8 @@ func loggedModelWhere(d search.Dialect, filter string, datasets []datasetFilter)
 	return loggedModelSchema.WhereWithin(d, filter, within)
 }
 
-// loggedModelOrder is one sort key of a search of logged models. A metric can be limited to a dataset, by name or by name and digest.
-type loggedModelOrder struct {
+// LoggedModelOrder is one sort key of a search of logged models. A metric can be limited to a dataset, by name or by name and digest.
+type LoggedModelOrder struct {
 	FieldName     string
 	Descending    bool
 	DatasetName   string
@@ -403,7 +403,7 @@ type loggedModelOrder struct {
 }
 
 // loggedModelOrderBy is the order of a search of logged models.
-func loggedModelOrderBy(d search.Dialect, keys []loggedModelOrder) (search.Clause, error) {
+func loggedModelOrderBy(d search.Dialect, keys []LoggedModelOrder) (search.Clause, error) {
 	items := make([]search.Item, len(keys))
 	for i, k := range keys {
 		items[i] = search.Item{Identifier: k.FieldName, Desc: k.Descending}

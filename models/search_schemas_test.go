@@ -67,9 +67,9 @@ func (r recorded) ask(db *sql.DB) ([]string, error) {
 	}
 	where, err := schema.Where(d, filter)
 	if r.Datasets != nil {
-		var datasets []datasetFilter
+		var datasets []DatasetFilter
 		for _, ds := range r.Datasets {
-			datasets = append(datasets, datasetFilter{ds.Name, ds.Digest})
+			datasets = append(datasets, DatasetFilter{ds.Name, ds.Digest})
 		}
 		where, err = loggedModelWhere(d, filter, datasets)
 	}
@@ -112,9 +112,9 @@ func (r recorded) orderBy(d search.Dialect, schema *search.Schema) (search.Claus
 				return search.Clause{}, err
 			}
 		}
-		var keys []loggedModelOrder
+		var keys []LoggedModelOrder
 		for _, it := range items {
-			keys = append(keys, loggedModelOrder{it.Field, it.Ascending != nil && !*it.Ascending, it.Name, it.Digest})
+			keys = append(keys, LoggedModelOrder{it.Field, it.Ascending != nil && !*it.Ascending, it.Name, it.Digest})
 		}
 		return loggedModelOrderBy(d, keys)
 	}
