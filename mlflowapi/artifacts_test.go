@@ -362,8 +362,13 @@ func TestProxy_RefusesSymlinksThatLeaveTheFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, request := range [][2]string{
-			{"GET", "/artifacts/out/secret"}, {"PUT", "/artifacts/out/secret"}, {"PUT", "/artifacts/out/new"}, {"DELETE", "/artifacts/out/secret"},
-			{"DELETE", "/artifacts/out"}, {"GET", "/artifacts?path=out"}, {"GET", "/artifacts/out"},
+			{"GET", "/artifacts/out/secret"},
+			{"PUT", "/artifacts/out/secret"},
+			{"PUT", "/artifacts/out/new"},
+			{"DELETE", "/artifacts/out/secret"},
+			{"DELETE", "/artifacts/out"},
+			{"GET", "/artifacts?path=out"},
+			{"GET", "/artifacts/out"},
 		} {
 			if got := s.do(request[0], base+request[1], "evil"); got.status != 400 || strings.Contains(got.body, outside) {
 				t.Errorf("%s %s = %d %s, want 400", request[0], request[1], got.status, got.body)

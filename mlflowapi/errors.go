@@ -44,6 +44,10 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 	)
 	switch {
 	case errors.As(err, &known):
+		if known.Code == models.TemporarilyUnavailable {
+			a.logFailure(c, err)
+			c.Header("Retry-After", "1")
+		}
 		return answer(known.Code, known.Message)
 	case errors.As(err, &filter):
 		return answer(models.InvalidParameterValue, filter.Error())

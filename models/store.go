@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -71,9 +72,10 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 }
 
 func (s *Store) connect(target Target) (err error) {
+	// No PrepareStmt: pgx keeps a bounded set of prepared statements by itself, and on SQLite gorm's cache, which filters
+	// of every shape would grow without end, costs more than it saves.
 	config := &gorm.Config{
 		SkipDefaultTransaction: true,
-		PrepareStmt:            true,
 		Logger:                 logger.Discard,
 		DisableAutomaticPing:   true,
 	}
@@ -141,7 +143,7 @@ func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
 			return fn(&tx{db, s, s.opts.Now().UnixMilli()})
 		})
 		if err == nil || i == attempts || !isRetryable(err) {
-			return err
+			return explain(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -157,9 +159,9 @@ func (s *Store) view(ctx context.Context, fn func(*tx) error) error {
 	if s.dialect == search.PostgreSQL {
 		opts.Isolation = sql.LevelRepeatableRead
 	}
-	return s.read.WithContext(ctx).Transaction(func(db *gorm.DB) error {
+	return explain(s.read.WithContext(ctx).Transaction(func(db *gorm.DB) error {
 		return fn(&tx{db, s, s.opts.Now().UnixMilli()})
-	}, opts)
+	}, opts))
 }
 
 // forUpdate is the SQL that locks the selected rows until the transaction ends; SQLite has one writer anyway.
@@ -192,22 +194,59 @@ func pickOne[T any](t *tx, query string, args ...any) (row T, ok bool, err error
 	return rows[0], true, nil
 }
 
-// SQLite's extended result codes for a broken key.
+// SQLite's result codes that mean something to a caller; the first two are extended ones.
 const (
 	sqliteConstraintPrimaryKey = 1555
 	sqliteConstraintUnique     = 2067
+	sqliteBusy                 = 5
+	sqliteFull                 = 13
 )
 
 func isUniqueViolation(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return pg.Code == "23505"
+	switch sqliteCode(err) {
+	case sqliteConstraintPrimaryKey, sqliteConstraintUnique:
+		return true
 	}
-	var lite interface{ Code() int }
-	return errors.As(err, &lite) && (lite.Code() == sqliteConstraintPrimaryKey || lite.Code() == sqliteConstraintUnique)
+	return sqlState(err) == "23505"
 }
 
 func isRetryable(err error) bool {
+	state := sqlState(err)
+	return state == "40001" || state == "40P01"
+}
+
+// sqliteCode is SQLite's code of an error, 0 for another error.
+func sqliteCode(err error) int {
+	var lite interface{ Code() int }
+	if errors.As(err, &lite) {
+		return lite.Code()
+	}
+	return 0
+}
+
+// sqlState is PostgreSQL's code of an error, "" for another error.
+func sqlState(err error) string {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+// explain turns a database's failure into the Error that helps a client: one that says to come back when the database is
+// away, full or busy, and a refusal when a value did not fit a column.
+func explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	state, code := sqlState(err), sqliteCode(err)
+	away := new(pgconn.ConnectError)
+	switch {
+	case errors.As(err, &away), strings.HasPrefix(state, "08"), strings.HasPrefix(state, "57P"), strings.HasPrefix(state, "53"),
+		code&0xff == sqliteBusy, code&0xff == sqliteFull:
+		return errors.Join(&Error{TemporarilyUnavailable, "The database cannot take the request now; try again. The server's log has the cause."}, err)
+	case strings.HasPrefix(state, "22"):
+		return errors.Join(&Error{BadRequest, "The database refused a value of the request: " + err.Error()}, err)
+	}
+	return err
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"greenroom/models/modelstest"
 )
 
@@ -13,7 +15,7 @@ func onBoth(t *testing.T, test func(t *testing.T, s *Store)) {
 	modelstest.Run(t, func(t *testing.T, uri string) { test(t, open(t, uri)) })
 }
 
-func open(t *testing.T, uri string) *Store {
+func open(t testing.TB, uri string) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), uri, Options{ArtifactRoot: "mlflow-artifacts:/"})
 	if err != nil {
@@ -70,4 +72,18 @@ func TestParseURI(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestExplain_TheDatabaseIsAway(t *testing.T) {
+	_, err := pgx.Connect(t.Context(), "postgresql://127.0.0.1:1/none")
+	wantError(t, explain(err), TemporarilyUnavailable, "The database cannot take the request now; try again.")
+}
+
+func TestExplain_AValueTooLongForItsColumn(t *testing.T) {
+	s := open(t, modelstest.PostgreSQL(t))
+	err := s.update(t.Context(), func(t *tx) error {
+		_, err := t.exec("UPDATE experiments SET lifecycle_stage = repeat('x', 33)")
+		return err
+	})
+	wantError(t, err, BadRequest, "The database refused a value of the request: ERROR: value too long for type character varying(32)")
 }
