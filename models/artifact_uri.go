@@ -23,6 +23,8 @@ func appendToURI(location string, segments ...string) string {
 	return base
 }
 
+var percentEncoded = regexp.MustCompile(`%[0-9a-fA-F]{2}`)
+
 var schemePattern = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.\-]*:`)
 
 // uriScheme is the lower-case scheme of a location, "" for a plain path.
@@ -58,10 +60,15 @@ func (o Options) checkArtifactLocation(field, location string) error {
 		}
 		query = decoded
 	}
+	return o.checkHost(field, location)
+}
+
+// checkHost refuses a location that names a server which is not the operator's; field is the parameter's name.
+func (o Options) checkHost(field, location string) error {
 	scheme := uriScheme(location)
-	named := hostSchemes[scheme] || scheme == "mlflow-artifacts" && u.Host != ""
+	named := hostSchemes[scheme] || scheme == "mlflow-artifacts" && splitURI(location).host != ""
 	if named && !within(o.ArtifactRoot, location) {
-		return invalid("'%s' cannot use the '%s' scheme: it names a server this one does not store artifacts on. Leave it empty for the server's own store, or use a location under it.", field, scheme)
+		return invalid("'%s' cannot use the '%s' scheme: it names a server this one does not store artifacts on. Use a location in the server's own artifact store.", field, scheme)
 	}
 	return nil
 }

@@ -1,6 +1,9 @@
 package models
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Code is an MLflow error code. Only codes that clients from 1.30 on know are here: an unknown one crashes them.
 type Code string
@@ -38,4 +41,9 @@ func notFound(format string, args ...any) error {
 
 func alreadyExists(format string, args ...any) error {
 	return &Error{ResourceAlreadyExists, fmt.Sprintf(format, args...)}
+}
+
+func isNotFound(err error) bool {
+	var known *Error
+	return errors.As(err, &known) && known.Code == ResourceDoesNotExist
 }

@@ -1,0 +1,210 @@
+package mlflowapi
+
+import (
+	"context"
+	"strconv"
+
+	"greenroom/models"
+)
+
+type registeredModel struct {
+	Name                 string         `json:"name"`
+	CreationTimestamp    *int64         `json:"creation_timestamp,omitempty"`
+	LastUpdatedTimestamp *int64         `json:"last_updated_timestamp,omitempty"`
+	Description          string         `json:"description,omitempty"`
+	LatestVersions       []modelVersion `json:"latest_versions,omitempty"`
+	Tags                 []tag          `json:"tags,omitempty"`
+	Aliases              []modelAlias   `json:"aliases,omitempty"`
+}
+
+type modelAlias struct {
+	Alias   string `json:"alias"`
+	Version string `json:"version"`
+}
+
+func newRegisteredModel(m *models.RegisteredModel) registeredModel {
+	out := registeredModel{
+		Name: m.Name, CreationTimestamp: m.CreationTime, LastUpdatedTimestamp: m.LastUpdatedTime,
+		LatestVersions: newModelVersions(m.LatestVersions), Tags: newTags(m.Tags),
+	}
+	if m.Description != nil {
+		out.Description = *m.Description
+	}
+	for _, a := range m.Aliases {
+		out.Aliases = append(out.Aliases, modelAlias{a.Alias, strconv.FormatInt(a.Version, 10)})
+	}
+	return out
+}
+
+type registeredModelResponse struct {
+	RegisteredModel registeredModel `json:"registered_model"`
+}
+
+func answerRegisteredModel(m *models.RegisteredModel, err error) (*registeredModelResponse, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &registeredModelResponse{newRegisteredModel(m)}, nil
+}
+
+type createRegisteredModelRequest struct {
+	Name        string `json:"name" mlflow:"required"`
+	Tags        []tag  `json:"tags"`
+	Description string `json:"description"`
+}
+
+func (a *API) createRegisteredModel(ctx context.Context, req *createRegisteredModelRequest) (*registeredModelResponse, error) {
+	return answerRegisteredModel(a.store.CreateRegisteredModel(ctx, req.Name, req.Description, modelTags(req.Tags)))
+}
+
+type registeredModelRef struct {
+	Name string `json:"name" mlflow:"required"`
+}
+
+func (a *API) getRegisteredModel(ctx context.Context, req *registeredModelRef) (*registeredModelResponse, error) {
+	return answerRegisteredModel(a.store.RegisteredModel(ctx, req.Name))
+}
+
+type updateRegisteredModelRequest struct {
+	Name        string `json:"name" mlflow:"required"`
+	Description string `json:"description"`
+}
+
+// updateRegisteredModel clears the description when none is sent, as MLflow does.
+func (a *API) updateRegisteredModel(ctx context.Context, req *updateRegisteredModelRequest) (*registeredModelResponse, error) {
+	return answerRegisteredModel(a.store.UpdateRegisteredModel(ctx, req.Name, req.Description))
+}
+
+type renameRegisteredModelRequest struct {
+	Name    string `json:"name" mlflow:"required"`
+	NewName string `json:"new_name" mlflow:"required"`
+}
+
+func (a *API) renameRegisteredModel(ctx context.Context, req *renameRegisteredModelRequest) (*registeredModelResponse, error) {
+	return answerRegisteredModel(a.store.RenameRegisteredModel(ctx, req.Name, req.NewName))
+}
+
+func (a *API) deleteRegisteredModel(ctx context.Context, req *registeredModelRef) (*empty, error) {
+	return &empty{}, a.store.DeleteRegisteredModel(ctx, req.Name)
+}
+
+// Page sizes of registered models.
+const (
+	defaultRegisteredModels = 100
+	maxRegisteredModels     = 1000
+)
+
+type searchRegisteredModelsRequest struct {
+	Filter     string   `json:"filter"`
+	MaxResults *int64   `json:"max_results"`
+	OrderBy    []string `json:"order_by"`
+	PageToken  string   `json:"page_token"`
+}
+
+type searchRegisteredModelsResponse struct {
+	RegisteredModels []registeredModel `json:"registered_models,omitempty"`
+	NextPageToken    string            `json:"next_page_token,omitempty"`
+}
+
+func (a *API) searchRegisteredModels(ctx context.Context, req *searchRegisteredModelsRequest) (*searchRegisteredModelsResponse, error) {
+	size, offset, err := pageOf(req.MaxResults, defaultRegisteredModels, maxRegisteredModels, req.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.store.SearchRegisteredModels(ctx, models.Page{Filter: req.Filter, OrderBy: req.OrderBy, Offset: offset, Limit: size + 1})
+	if err != nil {
+		return nil, err
+	}
+	resp := &searchRegisteredModelsResponse{}
+	found, resp.NextPageToken = nextPage(found, offset, size)
+	for _, m := range found {
+		resp.RegisteredModels = append(resp.RegisteredModels, newRegisteredModel(m))
+	}
+	return resp, nil
+}
+
+type listRegisteredModelsRequest struct {
+	MaxResults *int64 `json:"max_results"`
+	PageToken  string `json:"page_token"`
+}
+
+// listRegisteredModels serves clients 1.x; MLflow 2 dropped the route for registered-models/search.
+func (a *API) listRegisteredModels(ctx context.Context, req *listRegisteredModelsRequest) (*searchRegisteredModelsResponse, error) {
+	return a.searchRegisteredModels(ctx, &searchRegisteredModelsRequest{MaxResults: req.MaxResults, PageToken: req.PageToken})
+}
+
+type getLatestVersionsRequest struct {
+	Name   string   `json:"name" mlflow:"required"`
+	Stages []string `json:"stages"`
+}
+
+type modelVersionsResponse struct {
+	ModelVersions []modelVersion `json:"model_versions,omitempty"`
+	NextPageToken string         `json:"next_page_token,omitempty"`
+}
+
+func (a *API) getLatestVersions(ctx context.Context, req *getLatestVersionsRequest) (*modelVersionsResponse, error) {
+	latest, err := a.store.LatestVersions(ctx, req.Name, req.Stages)
+	if err != nil {
+		return nil, err
+	}
+	return &modelVersionsResponse{ModelVersions: newModelVersions(latest)}, nil
+}
+
+type setRegisteredModelTagRequest struct {
+	Name  string `json:"name" mlflow:"required"`
+	Key   string `json:"key" mlflow:"required"`
+	Value string `json:"value"`
+}
+
+func (a *API) setRegisteredModelTag(ctx context.Context, req *setRegisteredModelTagRequest) (*empty, error) {
+	return &empty{}, a.store.SetRegisteredModelTag(ctx, req.Name, models.Tag{Key: req.Key, Value: req.Value})
+}
+
+type deleteRegisteredModelTagRequest struct {
+	Name string `json:"name" mlflow:"required"`
+	Key  string `json:"key" mlflow:"required"`
+}
+
+func (a *API) deleteRegisteredModelTag(ctx context.Context, req *deleteRegisteredModelTagRequest) (*empty, error) {
+	return &empty{}, a.store.DeleteRegisteredModelTag(ctx, req.Name, req.Key)
+}
+
+type setAliasRequest struct {
+	Name    string `json:"name" mlflow:"required"`
+	Alias   string `json:"alias" mlflow:"required"`
+	Version string `json:"version" mlflow:"required"`
+}
+
+func (a *API) setAlias(ctx context.Context, req *setAliasRequest) (*empty, error) {
+	version, err := models.ParseVersion(req.Version)
+	if err != nil {
+		return nil, err
+	}
+	return &empty{}, a.store.SetAlias(ctx, req.Name, req.Alias, version)
+}
+
+type aliasRef struct {
+	Name  string `json:"name" mlflow:"required"`
+	Alias string `json:"alias" mlflow:"required"`
+}
+
+func (a *API) deleteAlias(ctx context.Context, req *aliasRef) (*empty, error) {
+	return &empty{}, a.store.DeleteAlias(ctx, req.Name, req.Alias)
+}
+
+func (a *API) getModelVersionByAlias(ctx context.Context, req *aliasRef) (*modelVersionResponse, error) {
+	return answerModelVersion(a.store.ModelVersionByAlias(ctx, req.Name, req.Alias))
+}
+
+// pageOf checks the size of a page, where an absent one is the default, and reads the page token.
+func pageOf(maxResults *int64, unset, most int64, token string) (size, offset int, err error) {
+	if maxResults == nil {
+		maxResults = &unset
+	}
+	if size, err = pageSize(*maxResults, most); err != nil {
+		return 0, 0, err
+	}
+	offset, err = pageOffset(token)
+	return size, offset, err
+}

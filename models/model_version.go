@@ -1,0 +1,392 @@
+package models
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ModelVersion is one version of a registered model. Times are in milliseconds since 1970.
+type ModelVersion struct {
+	Name            string
+	Version         int64
+	CreationTime    *int64
+	LastUpdatedTime *int64
+	Description     *string
+	UserID          *string
+	CurrentStage    Stage
+	Source          *string // where the client says the model is
+	StorageLocation *string // where it really is, when Source names another model
+	RunID           *string
+	Status          *string
+	StatusMessage   *string
+	RunLink         *string
+
+	Tags    []Tag    `gorm:"-"`
+	Aliases []string `gorm:"-"`
+}
+
+const modelVersionColumns = "model_versions.name, model_versions.version, model_versions.creation_time, model_versions.last_updated_time, model_versions.description, " +
+	"model_versions.user_id, model_versions.current_stage, model_versions.source, model_versions.storage_location, model_versions.run_id, model_versions.status, " +
+	"model_versions.status_message, model_versions.run_link"
+
+// statusReady is the status of every version: nothing happens after its creation.
+const statusReady = "READY"
+
+const (
+	maxSource          = 500
+	maxRunLink         = 500
+	maxVersionRunID    = 32
+	maxVersionTagValue = 100000
+)
+
+// promptTextTag holds the text of a prompt's version.
+const promptTextTag = "mlflow.prompt.text"
+
+// creationWindow is how long a repeated request to create a version is taken for a client's blind retry and answered with
+// the version already made. It covers the client's read timeout of 120 s and the first waits between its attempts.
+const creationWindow = 3 * time.Minute
+
+// NewModelVersion describes the version to create. RunID and ModelID are nil when the client does not give them: a version
+// made from another version then takes its run.
+type NewModelVersion struct {
+	Name        string
+	Source      string
+	RunID       *string
+	ModelID     *string
+	RunLink     string
+	Description string
+	Tags        []Tag
+}
+
+// CreateModelVersion makes the next version of a model. Numbers rise by one and count deleted versions too. The same
+// request again within three minutes gets the version it made before.
+func (s *Store) CreateModelVersion(ctx context.Context, n NewModelVersion) (v *ModelVersion, err error) {
+	if err := s.opts.checkNewVersion(&n); err != nil {
+		return nil, err
+	}
+	err = s.update(ctx, func(t *tx) error {
+		v, err = t.createVersion(n)
+		return err
+	})
+	return v, err
+}
+
+func (o Options) checkNewVersion(n *NewModelVersion) error {
+	if err := checkModelName("name", n.Name); err != nil {
+		return err
+	}
+	if isPrompt(n.Tags) {
+		if err := checkPromptSource(n.Source); err != nil {
+			return err
+		}
+	}
+	if err := o.checkHost("source", n.Source); err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		field, value string
+		limit        int
+	}{
+		{"source", n.Source, maxSource},
+		{"run_id", deref(n.RunID), maxVersionRunID},
+		{"run_link", n.RunLink, maxRunLink},
+		{"description", n.Description, maxDescription},
+	} {
+		if err := checkLength(c.field, c.value, c.limit); err != nil {
+			return err
+		}
+	}
+	n.Tags = lastPerKey(n.Tags)
+	for _, tag := range n.Tags {
+		if err := checkVersionTag(tag); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tx) createVersion(n NewModelVersion) (*ModelVersion, error) {
+	origin, err := t.origin(n)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := t.lockModel(n.Name); err != nil {
+		return nil, err
+	}
+	fingerprint := n.fingerprint(origin)
+	if v, err := t.repeatedCreation(n.Name, fingerprint); v != nil || err != nil {
+		return v, err
+	}
+	version, _, err := pickOne[int64](t, "SELECT COALESCE(max(version), 0) + 1 FROM model_versions WHERE workspace = ? AND name = ?", workspace, n.Name)
+	if err != nil {
+		return nil, err
+	}
+	status := statusReady
+	v := &ModelVersion{
+		Name: n.Name, Version: version, CreationTime: &t.now, LastUpdatedTime: &t.now, Description: &n.Description, CurrentStage: StageNone,
+		Source: &origin.source, StorageLocation: &origin.storage, RunID: origin.runID, Status: &status, RunLink: &n.RunLink, Tags: n.Tags,
+	}
+	_, err = t.exec(`INSERT INTO model_versions (name, version, creation_time, last_updated_time, description, current_stage, source, storage_location, run_id, status, run_link, workspace)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, v.Name, v.Version, t.now, t.now, n.Description, v.CurrentStage, origin.source, origin.storage, origin.runID, status, n.RunLink, workspace)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.setVersionTags(n.Name, version, n.Tags); err != nil {
+		return nil, err
+	}
+	if origin.model != nil {
+		if err := t.noteModelVersion(origin.model, n.Name, version); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.rememberCreation(fingerprint, n.Name, version); err != nil {
+		return nil, err
+	}
+	return v, t.touchModel(n.Name)
+}
+
+// fingerprint tells requests apart. It is taken from what the source means now: an alias or stage that moved makes another request.
+func (n NewModelVersion) fingerprint(o *origin) string {
+	text, err := json.Marshal([]any{n.Name, o.source, o.storage, o.runID, n.ModelID, n.RunLink, n.Description, n.Tags})
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// repeatedCreation gives the version that the same request made within the window, nil if there is none or it was deleted.
+func (t *tx) repeatedCreation(name, fingerprint string) (*ModelVersion, error) {
+	_, err := t.exec("DELETE FROM greenroom_version_creations WHERE name = ? AND created_at <= ?", name, t.now-creationWindow.Milliseconds())
+	if err != nil {
+		return nil, err
+	}
+	version, ok, err := pickOne[int64](t, `SELECT made.version FROM greenroom_version_creations made JOIN model_versions v ON v.workspace = ? AND v.name = made.name AND v.version = made.version
+		WHERE made.fingerprint = ? AND v.current_stage <> ?`, workspace, fingerprint, stageDeleted)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return t.modelVersion(name, version)
+}
+
+func (t *tx) rememberCreation(fingerprint, name string, version int64) error {
+	_, err := t.exec(`INSERT INTO greenroom_version_creations (fingerprint, name, version, created_at) VALUES (?, ?, ?, ?)
+		ON CONFLICT (fingerprint) DO UPDATE SET version = excluded.version, created_at = excluded.created_at`, fingerprint, name, version, t.now)
+	return err
+}
+
+// forgetCreations makes the next request under the name a new one, whatever came before.
+func (t *tx) forgetCreations(name string) error {
+	_, err := t.exec("DELETE FROM greenroom_version_creations WHERE name = ?", name)
+	return err
+}
+
+// ModelVersion gives a version.
+func (s *Store) ModelVersion(ctx context.Context, name string, version int64) (v *ModelVersion, err error) {
+	if err := checkModelName("name", name); err != nil {
+		return nil, err
+	}
+	err = s.view(ctx, func(t *tx) error {
+		v, err = t.modelVersion(name, version)
+		return err
+	})
+	return v, err
+}
+
+// SearchModelVersions gives one page of the versions that match, without aliases.
+func (s *Store) SearchModelVersions(ctx context.Context, page Page) (found []*ModelVersion, err error) {
+	where, err := modelVersionSchema.Where(s.dialect, page.Filter)
+	if err != nil {
+		return nil, err
+	}
+	order, err := modelVersionSchema.OrderBy(s.dialect, page.OrderBy)
+	if err != nil {
+		return nil, err
+	}
+	err = s.view(ctx, func(t *tx) error {
+		q := newQuery("SELECT "+modelVersionColumns+" FROM model_versions WHERE model_versions.workspace = ? AND model_versions.current_stage <> ?", workspace, stageDeleted)
+		found, err = pick[*ModelVersion](t, q.and(where).orderBy(order).page(page).sql(), q.args...)
+		if err != nil {
+			return err
+		}
+		return t.loadVersionTags(found)
+	})
+	return found, err
+}
+
+// DownloadURI is where clients fetch a version's files.
+func (s *Store) DownloadURI(ctx context.Context, name string, version int64) (uri string, err error) {
+	v, err := s.ModelVersion(ctx, name, version)
+	if err != nil {
+		return "", err
+	}
+	return v.location(), nil
+}
+
+func (v *ModelVersion) location() string {
+	if location := deref(v.StorageLocation); location != "" {
+		return location
+	}
+	return deref(v.Source)
+}
+
+// UpdateModelVersion replaces a version's description; nil clears it.
+func (s *Store) UpdateModelVersion(ctx context.Context, name string, version int64, description *string) (v *ModelVersion, err error) {
+	if err := checkLength("description", deref(description), maxDescription); err != nil {
+		return nil, err
+	}
+	err = s.changeVersion(ctx, name, version, func(t *tx, found *ModelVersion) error {
+		found.Description, found.LastUpdatedTime = description, &t.now
+		v = found
+		_, err := t.exec("UPDATE model_versions SET description = ?, last_updated_time = ? WHERE workspace = ? AND name = ? AND version = ?", description, t.now, workspace, name, version)
+		return err
+	})
+	return v, err
+}
+
+// DeleteModelVersion removes a version and the aliases that point to it. Its row stays, emptied, so that its number is not used again.
+func (s *Store) DeleteModelVersion(ctx context.Context, name string, version int64) error {
+	return s.changeVersion(ctx, name, version, func(t *tx, _ *ModelVersion) error {
+		if _, err := t.exec("DELETE FROM registered_model_aliases WHERE workspace = ? AND name = ? AND version = ?", workspace, name, version); err != nil {
+			return err
+		}
+		_, err := t.exec(`UPDATE model_versions SET current_stage = ?, last_updated_time = ?, description = NULL, user_id = NULL, source = 'REDACTED-SOURCE-PATH',
+			run_id = 'REDACTED-RUN-ID', run_link = 'REDACTED-RUN-LINK', status_message = NULL WHERE workspace = ? AND name = ? AND version = ?`, stageDeleted, t.now, workspace, name, version)
+		if err != nil {
+			return err
+		}
+		return t.touchModel(name)
+	})
+}
+
+// SetModelVersionTag sets one tag of a version.
+func (s *Store) SetModelVersionTag(ctx context.Context, name string, version int64, tag Tag) error {
+	if err := checkVersionTag(tag); err != nil {
+		return err
+	}
+	return s.changeVersion(ctx, name, version, func(t *tx, _ *ModelVersion) error {
+		return t.setVersionTags(name, version, []Tag{tag})
+	})
+}
+
+// DeleteModelVersionTag removes one tag of a version; one that does not exist is no error.
+func (s *Store) DeleteModelVersionTag(ctx context.Context, name string, version int64, key string) error {
+	if err := checkName("key", key); err != nil {
+		return err
+	}
+	return s.changeVersion(ctx, name, version, func(t *tx, _ *ModelVersion) error {
+		_, err := t.exec("DELETE FROM model_version_tags WHERE workspace = ? AND name = ? AND version = ? AND key = ?", workspace, name, version, key)
+		return err
+	})
+}
+
+// changeVersion runs fn on a version while its model is locked.
+func (s *Store) changeVersion(ctx context.Context, name string, version int64, fn func(*tx, *ModelVersion) error) error {
+	if err := checkModelName("name", name); err != nil {
+		return err
+	}
+	return s.update(ctx, func(t *tx) error {
+		if _, err := t.lockModel(name); isNotFound(err) {
+			return versionNotFound(name, version)
+		} else if err != nil {
+			return err
+		}
+		v, err := t.modelVersion(name, version)
+		if err != nil {
+			return err
+		}
+		return fn(t, v)
+	})
+}
+
+// modelVersion reads a version with its tags and aliases.
+func (t *tx) modelVersion(name string, version int64) (*ModelVersion, error) {
+	if version > math.MaxInt32 || version < math.MinInt32 { // beyond the column
+		return nil, versionNotFound(name, version)
+	}
+	v, ok, err := pickOne[ModelVersion](t, "SELECT "+modelVersionColumns+" FROM model_versions WHERE workspace = ? AND name = ? AND version = ? AND current_stage <> ?", workspace, name, version, stageDeleted)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, versionNotFound(name, version)
+	}
+	if err := t.loadVersionTags([]*ModelVersion{&v}); err != nil {
+		return nil, err
+	}
+	return &v, t.loadVersionAliases(name, []*ModelVersion{&v})
+}
+
+// ParseVersion reads a version number. One beyond 64 bits is a version that cannot exist.
+func ParseVersion(text string) (int64, error) {
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, invalid("Parameter 'version' must be an integer, got '%s'.", text)
+	}
+	return n, nil
+}
+
+func versionNotFound(name string, version int64) error {
+	return notFound("Model Version (name=%s, version=%d) not found", name, version)
+}
+
+func (t *tx) setVersionTags(name string, version int64, tags []Tag) error {
+	rows := make([][]any, 0, len(tags))
+	for _, tag := range lastPerKey(tags) {
+		rows = append(rows, []any{tag.Key, tag.Value, name, version, workspace})
+	}
+	_, err := t.insertRows("INSERT INTO model_version_tags (key, value, name, version, workspace)", "(?, ?, ?, ?, ?)",
+		"ON CONFLICT (workspace, key, name, version) DO UPDATE SET value = excluded.value", rows)
+	return err
+}
+
+// loadVersionTags fills the tags of versions of any models with one query for thousands of them.
+func (t *tx) loadVersionTags(versions []*ModelVersion) error {
+	type id struct {
+		name    string
+		version int64
+	}
+	byID := make(map[id]*ModelVersion, len(versions))
+	for _, v := range versions {
+		byID[id{v.Name, v.Version}] = v
+	}
+	return eachChunk(versions, func(part []*ModelVersion) error {
+		args := []any{workspace}
+		for _, v := range part {
+			args = append(args, v.Name, v.Version)
+		}
+		const pair = "(CAST(? AS VARCHAR(256)), CAST(? AS INTEGER))"
+		rows, err := pick[struct {
+			Name    string
+			Version int64
+			Key     string
+			Value   *string
+		}](t, "SELECT name, version, key, value FROM model_version_tags WHERE workspace = ? AND (name, version) IN (VALUES "+
+			strings.TrimSuffix(strings.Repeat(pair+", ", len(part)), ", ")+") ORDER BY name, version, key", args...)
+		for _, r := range rows {
+			v := byID[id{r.Name, r.Version}]
+			v.Tags = append(v.Tags, Tag{r.Key, deref(r.Value)})
+		}
+		return err
+	})
+}
+
+func checkVersionTag(tag Tag) error {
+	if err := checkName("key", tag.Key); err != nil {
+		return err
+	}
+	if err := checkLength("key", tag.Key, maxKey); err != nil {
+		return err
+	}
+	if tag.Key == promptTextTag && checkLength("value", tag.Value, maxVersionTagValue) != nil {
+		return invalid("Prompt text exceeds max length of %d characters.", maxVersionTagValue)
+	}
+	return checkLength("value", tag.Value, maxVersionTagValue)
+}

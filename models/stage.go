@@ -1,0 +1,110 @@
+package models
+
+import (
+	"context"
+	"slices"
+	"strings"
+)
+
+// Stage is where a model version stands in its life.
+type Stage string
+
+// The stages.
+const (
+	StageNone       Stage = "None"
+	StageStaging    Stage = "Staging"
+	StageProduction Stage = "Production"
+	StageArchived   Stage = "Archived"
+
+	// stageDeleted marks a version that was deleted; its row keeps its number from being used again.
+	stageDeleted Stage = "Deleted_Internal"
+)
+
+var stages = []Stage{StageNone, StageStaging, StageProduction, StageArchived}
+
+// ParseStage reads a stage in any case.
+func ParseStage(text string) (Stage, error) {
+	for _, s := range stages {
+		if strings.EqualFold(text, string(s)) {
+			return s, nil
+		}
+	}
+	return "", invalid("Invalid Model Version stage: %s. Value must be one of None, Staging, Production, Archived.", text)
+}
+
+// TransitionStage moves a version to a stage. With archive, all other versions of that stage move to Archived in the same
+// transaction, so that no reader sees two of them or none; only Staging and Production can be cleared so.
+func (s *Store) TransitionStage(ctx context.Context, name string, version int64, stage string, archive bool) (v *ModelVersion, err error) {
+	to, err := ParseStage(stage)
+	if err != nil {
+		return nil, err
+	}
+	if archive && to != StageStaging && to != StageProduction {
+		return nil, invalid("Model version transition cannot archive existing model versions because '%s' is not an Active stage. Valid stages are ['Staging', 'Production']", stage)
+	}
+	err = s.changeVersion(ctx, name, version, func(t *tx, found *ModelVersion) error {
+		if archive {
+			_, err := t.exec("UPDATE model_versions SET current_stage = ?, last_updated_time = ? WHERE workspace = ? AND name = ? AND version <> ? AND current_stage = ?",
+				StageArchived, t.now, workspace, name, version, to)
+			if err != nil {
+				return err
+			}
+		}
+		if _, err := t.exec("UPDATE model_versions SET current_stage = ?, last_updated_time = ? WHERE workspace = ? AND name = ? AND version = ?",
+			to, t.now, workspace, name, version); err != nil {
+			return err
+		}
+		found.CurrentStage, found.LastUpdatedTime = to, &t.now
+		v = found
+		return t.touchModel(name)
+	})
+	return v, err
+}
+
+// LatestVersions gives the newest version of each of the stages, of all stages if none is named.
+func (s *Store) LatestVersions(ctx context.Context, name string, stageNames []string) (latest []*ModelVersion, err error) {
+	if err := checkModelName("name", name); err != nil {
+		return nil, err
+	}
+	wanted := stages
+	if len(stageNames) > 0 {
+		wanted = nil
+	}
+	for _, text := range stageNames {
+		stage, err := ParseStage(text)
+		if err != nil {
+			return nil, err
+		}
+		wanted = append(wanted, stage)
+	}
+	err = s.view(ctx, func(t *tx) error {
+		latest, err = t.latestVersionsWithAliases(name, wanted)
+		return err
+	})
+	return latest, err
+}
+
+func (t *tx) latestVersionsWithAliases(name string, wanted []Stage) ([]*ModelVersion, error) {
+	if _, err := t.registeredModel(name); err != nil {
+		return nil, err
+	}
+	latest, err := t.latestVersions([]string{name})
+	if err != nil {
+		return nil, err
+	}
+	latest = slices.DeleteFunc(latest, func(v *ModelVersion) bool { return !slices.Contains(wanted, v.CurrentStage) })
+	return latest, t.loadVersionAliases(name, latest)
+}
+
+// latestVersions gives the newest version of each stage of each model, with tags; stages come in the order of their oldest version.
+func (t *tx) latestVersions(names []string) ([]*ModelVersion, error) {
+	versions, err := pick[*ModelVersion](t, "SELECT "+modelVersionColumns+` FROM model_versions JOIN (
+			SELECT name, current_stage, max(version) AS newest, min(version) AS oldest FROM model_versions
+			WHERE workspace = ? AND name IN ? AND current_stage <> ? GROUP BY name, current_stage
+		) latest ON latest.name = model_versions.name AND latest.newest = model_versions.version
+		WHERE model_versions.workspace = ? ORDER BY model_versions.name, latest.oldest`, workspace, names, stageDeleted, workspace)
+	if err != nil {
+		return nil, err
+	}
+	return versions, t.loadVersionTags(versions)
+}
