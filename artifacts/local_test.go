@@ -1,3 +1,5 @@
+//go:build unix
+
 package artifacts_test
 
 import (
@@ -23,7 +25,11 @@ func openLocal(t testing.TB, dir string) *artifacts.Local {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { store.Close() })
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return store
 }
 
@@ -123,7 +129,9 @@ func TestOpenLocal_SparesUploadsOfOtherProcesses(t *testing.T) {
 	if _, err := writer.Write([]byte("second")); err != nil {
 		t.Fatal(err)
 	}
-	writer.Close()
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if err := <-done; err != nil {
 		t.Fatalf("Put: %v", err)
 	}

@@ -17,7 +17,7 @@ func lock(f *os.File) error {
 // inode tells two files apart that were written in the same clock tick.
 func inode(info fs.FileInfo) uint64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(stat.Ino)
+		return stat.Ino
 	}
 	return 0
 }

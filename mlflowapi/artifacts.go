@@ -20,6 +20,7 @@ const proxyBase = "/2.0/mlflow-artifacts"
 const (
 	noMultipartUpload   = "Multipart upload is not supported for the current artifact repository"
 	noMultipartDownload = "Multipart download is not supported for the current artifact repository"
+	noPresignedUpload   = "Presigned upload is not supported for the current artifact repository"
 	noPresignedDownload = "Presigned download is not supported for the current artifact repository"
 )
 
@@ -38,6 +39,7 @@ func (a *API) mountArtifacts(root *gin.RouterGroup) {
 		proxy.GET("/presigned/*path", a.serve(a.unsupported(noMultipartDownload)))
 	}
 	root.GET("/get-artifact", a.getArtifact)
+	root.GET("/ajax-api/2.0/mlflow/logged-models/:model_id/artifacts/files", a.getLoggedModelArtifact)
 	root.POST("/ajax-api/2.0/mlflow/upload-artifact", a.uploadArtifact)
 }
 
@@ -135,6 +137,22 @@ func (a *API) listArtifacts(ctx context.Context, req *listArtifactsRequest) (*ar
 	return a.listAt(ctx, text(run.ArtifactURI), req.Path)
 }
 
+type listLoggedModelArtifactsRequest struct {
+	ModelID string `json:"model_id" mlflow:"required"`
+	Path    string `json:"artifact_directory_path"`
+}
+
+func (a *API) listLoggedModelArtifacts(ctx context.Context, req *listLoggedModelArtifactsRequest) (*artifactList, error) {
+	if _, err := artifacts.CanonicalPath(req.Path); err != nil {
+		return nil, err
+	}
+	model, err := a.store.LoggedModel(ctx, req.ModelID, false)
+	if err != nil {
+		return nil, err
+	}
+	return a.listAt(ctx, model.ArtifactLocation, req.Path)
+}
+
 // listAt lists a folder below an artifact location.
 func (a *API) listAt(ctx context.Context, location, folder string) (*artifactList, error) {
 	store, root, err := a.locate(location)
@@ -170,7 +188,7 @@ func listFiles(ctx context.Context, store artifacts.Store, root, folder string) 
 
 // getArtifact sends a file of a run to MLflow's pages and to old clients.
 func (a *API) getArtifact(c *gin.Context) {
-	a.sendFrom(c, c.Query("path"), func(ctx context.Context) (string, error) {
+	a.sendFrom(c, "path", func(ctx context.Context) (string, error) {
 		id := firstOf(c.Query("run_id"), c.Query("run_uuid"))
 		if id == "" {
 			return "", missing("run_id")
@@ -183,12 +201,24 @@ func (a *API) getArtifact(c *gin.Context) {
 	})
 }
 
-// sendFrom sends the file at path below a location. The path is checked before the location is looked up, so that a bad
+// getLoggedModelArtifact sends a file of a logged model to MLflow's pages.
+func (a *API) getLoggedModelArtifact(c *gin.Context) {
+	a.sendFrom(c, "artifact_file_path", func(ctx context.Context) (string, error) {
+		model, err := a.store.LoggedModel(ctx, c.Param("model_id"), false)
+		if err != nil {
+			return "", err
+		}
+		return model.ArtifactLocation, nil
+	})
+}
+
+// sendFrom sends the file that a query parameter names, below a location. The path is checked before the location is looked up, so that a bad
 // one is answered alike whether or not the run or model exists.
-func (a *API) sendFrom(c *gin.Context, file string, location func(context.Context) (string, error)) {
+func (a *API) sendFrom(c *gin.Context, parameter string, location func(context.Context) (string, error)) {
 	err := func() error {
+		file := c.Query(parameter)
 		if file == "" {
-			return missing("path")
+			return missing(parameter)
 		}
 		file, err := artifacts.CanonicalPath(file)
 		if err != nil {
@@ -253,6 +283,41 @@ func (a *API) putInRun(c *gin.Context, body *upload) error {
 	return putArtifact(ctx, store, path.Join(root, file), body.limited(maxSmallUpload))
 }
 
+type presignedUploadRequest struct {
+	RunID      string `json:"run_id"`
+	ModelID    string `json:"model_id"`
+	Path       string `json:"path" mlflow:"required"`
+	Expiration int64  `json:"expiration"` // seconds
+}
+
+// presignedUpload refuses: this server's stores give out no URLs of their own.
+func (a *API) presignedUpload(ctx context.Context, req *presignedUploadRequest) (*empty, error) {
+	if (req.RunID == "") == (req.ModelID == "") {
+		return nil, invalid("Exactly one of run_id and model_id must be provided.")
+	}
+	if _, err := artifacts.CanonicalFilePath(req.Path); err != nil {
+		return nil, err
+	}
+	location := ""
+	if req.RunID != "" {
+		run, err := a.store.RunInfo(ctx, req.RunID)
+		if err != nil {
+			return nil, err
+		}
+		location = text(run.ArtifactURI)
+	} else {
+		model, err := a.store.LoggedModel(ctx, req.ModelID, false)
+		if err != nil {
+			return nil, err
+		}
+		location = model.ArtifactLocation
+	}
+	if isProxied(location) {
+		return nil, invalid("Presigned upload is not supported for proxied artifact storage (artifact URI: %s). Upload through this server instead.", location)
+	}
+	return nil, notImplemented(noPresignedUpload)
+}
+
 type presignedDownloadRequest struct {
 	RunID      string `json:"run_id" mlflow:"required"`
 	Path       string `json:"path" mlflow:"required"`
@@ -262,7 +327,7 @@ type presignedDownloadRequest struct {
 // maxPresignSeconds is the longest lifetime that object stores give a URL: seven days.
 const maxPresignSeconds = 604800
 
-// presignedDownload refuses: this server's stores give out no URLs of their own.
+// presignedDownload refuses, as presignedUpload does.
 func (a *API) presignedDownload(ctx context.Context, req *presignedDownloadRequest) (*empty, error) {
 	if _, err := artifacts.CanonicalFilePath(req.Path); err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func newArtifactServerWith(t testing.TB, change func(*mlflowapi.Config)) *artifa
 	if s.models, err = models.Open(t.Context(), modelstest.SQLite(t), models.Options{ArtifactRoot: "mlflow-artifacts:/"}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.models.Close() })
+	closeAtEnd(t, s.models)
 	cfg := mlflowapi.Config{
 		Version: "test", Log: slog.New(slog.DiscardHandler), Artifacts: openFolder(t, s.dir),
 		ArtifactFolders: map[string]artifacts.Store{s.local: openFolder(t, s.local)},
@@ -61,8 +61,16 @@ func openFolder(t testing.TB, dir string) *artifacts.Local {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { store.Close() })
+	closeAtEnd(t, store)
 	return store
+}
+
+func closeAtEnd(t testing.TB, c io.Closer) {
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 type answer struct {
@@ -425,7 +433,9 @@ func TestProxy_UploadThatBreaksOffLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		reply, _ := io.ReadAll(conn)
-		conn.Close()
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
 		if !bytes.HasPrefix(reply, []byte("HTTP/1.1 400")) || !bytes.Contains(reply, []byte("nothing was stored")) {
 			t.Errorf("answer = %s, want 400", reply)
 		}
@@ -569,6 +579,39 @@ func TestUploadArtifact(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{root + "/notes/n.md": "# note"}, files(t, s.dir)); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
+}
+
+func TestLoggedModelArtifacts(t *testing.T) {
+	s := newArtifactServer(t)
+	run := s.run("")
+	model, err := s.models.CreateLoggedModel(t.Context(), models.NewLoggedModel{ExperimentID: run.ExperimentID, Name: "m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.do("PUT", proxy+strings.TrimPrefix(model.ArtifactLocation, "mlflow-artifacts:")+"/d/MLmodel", "flavors")
+	for _, api := range []string{"/api", "/ajax-api"} {
+		list := api + "/2.0/mlflow/logged-models/" + model.ID + "/artifacts/directories"
+		s.wantJSON(s.do("GET", list, ""), fmt.Sprintf(`{"root_uri": %q, "files": [{"path": "d", "is_dir": true}]}`, model.ArtifactLocation))
+		s.wantJSON(s.do("GET", list+"?artifact_directory_path=d", ""),
+			fmt.Sprintf(`{"root_uri": %q, "files": [{"path": "d/MLmodel", "is_dir": false, "file_size": 7}]}`, model.ArtifactLocation))
+		for _, path := range badPaths {
+			s.want(s.do("GET", list+"?artifact_directory_path="+path, ""), 400, "")
+		}
+	}
+	file := "/ajax-api/2.0/mlflow/logged-models/" + model.ID + "/artifacts/files"
+	s.want(s.do("GET", file+"?artifact_file_path=d/MLmodel", ""), 200, "flavors")
+	s.want(s.do("GET", file, ""), 400, "'artifact_file_path'")
+	s.want(s.do("GET", strings.Replace(file, model.ID, "m-nope", 1)+"?artifact_file_path=x", ""), 404, "m-nope")
+	s.want(s.do("GET", "/api"+strings.TrimPrefix(file, "/ajax-api")+"?artifact_file_path=d/MLmodel", ""), 404, "")
+	presigned := func(body string) answer {
+		return s.do("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url", body, "Content-Type: application/json")
+	}
+	s.want(presigned(`{"model_id": "`+model.ID+`", "path": "a"}`), 400, "proxied artifact storage")
+	s.want(presigned(`{"run_id": "`+run.ID+`", "path": "a"}`), 400, "proxied artifact storage")
+	s.want(presigned(`{"run_id": "`+s.run("s3://bucket").ID+`", "path": "a"}`), 501, "Presigned upload is not supported")
+	s.want(presigned(`{"model_id": "m", "run_id": "r", "path": "a"}`), 400, "Exactly one of run_id and model_id")
+	s.want(presigned(`{"path": "a"}`), 400, "Exactly one of run_id and model_id")
+	s.want(presigned(`{"run_id": "`+run.ID+`", "path": "%2e%2e/a"}`), 400, "Invalid path")
 }
 
 func TestPresignedDownload(t *testing.T) {

@@ -86,6 +86,8 @@ func (a *API) routes() []route {
 		del("model-versions/delete-tag", a.deleteModelVersionTag),
 
 		get("artifacts/list", a.listArtifacts),
+		get("logged-models/:model_id/artifacts/directories", a.listLoggedModelArtifacts),
+		post("artifacts/presigned-upload-url", a.presignedUpload),
 		post("artifacts/presigned-download-url", a.presignedDownload),
 
 		post("logged-models", a.createLoggedModel),

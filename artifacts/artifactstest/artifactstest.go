@@ -178,7 +178,7 @@ func etagChanges(t *testing.T, s artifacts.Store) {
 	if len(seen) != 20 {
 		t.Errorf("20 contents have %d ETags", len(seen))
 	}
-	if open(t, s, "a.txt").ETag != open(t, s, "a.txt").ETag {
+	if first, second := open(t, s, "a.txt").ETag, open(t, s, "a.txt").ETag; first != second {
 		t.Error("ETag differs between two opens of one content")
 	}
 }
