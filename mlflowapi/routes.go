@@ -59,6 +59,7 @@ func (a *API) routes() []route {
 		post("runs/log-inputs", a.logInputs),
 		post("runs/outputs", a.logOutputs),
 		get("metrics/get-history", a.getMetricHistory),
+		get("metrics/get-history-bulk-interval", a.getMetricHistoryInterval),
 
 		post("registered-models/create", a.createRegisteredModel),
 		get("registered-models/get", a.getRegisteredModel),
@@ -105,6 +106,7 @@ func (a *API) routes() []route {
 func (a *API) pageRoutes() []route {
 	return []route{
 		post("experiments/search-datasets", a.searchDatasets),
+		get("metrics/get-history-bulk", a.getMetricHistoryBulk),
 	}
 }
 
