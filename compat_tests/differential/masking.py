@@ -1,0 +1,92 @@
+"""What may differ between two servers' answers to the same call, and is therefore replaced before they are compared.
+
+Only what a server must choose by itself is masked: ids, the clock, generated names, the storage engine's own error texts.
+Times that a client sent (a run's start_time, a metric's timestamp) are compared as they are.
+"""
+
+import base64
+import json
+import re
+import time
+
+HEX_ID = re.compile(r"(?<![0-9a-f])(?:m-)?[0-9a-f]{32}(?![0-9a-f])")
+GENERATED_NAME = re.compile(r"^[a-z]+-[a-z]+-\d{1,4}$")
+PYTHON_SET = re.compile(r"\{('[^'{}]*'(?:, '[^'{}]*')*)\}")
+# An experiment id is a small number, so it is masked only where the text says that it is one.
+EXPERIMENT_CONTEXT = re.compile(r"(mlflow-artifacts:/|[Ee]xperiment (?:with )?(?:id[= ]?)?'?|experiment_id='?|in experiment with id )(\d+)")
+# The storage engine's words that genuine MLflow appends to its own.
+STORAGE_SUFFIX = re.compile(r"\s*(?:Error: )?\(?(?:raised as a result of Query-invoked autoflush|\((?:sqlite3|psycopg2)\.).*", re.DOTALL)
+STORAGE_TEXT = "<storage engine's text>"
+
+# Lists whose order genuine MLflow leaves to the database.
+UNORDERED = {"tags", "params", "aliases", "latest_versions", "dataset_inputs", "model_inputs", "model_outputs"}
+NAME_FIELDS = {"run_name", "name"}
+RECENT_MS = 6 * 3600 * 1000
+
+
+class Masker:
+    """Replaces one server's own values by placeholders, numbered by first appearance within a scenario."""
+
+    def __init__(self):
+        self._placeholders = {}
+        self._experiments = {}
+        self._names = {}
+
+    def name(self, value, placeholder):
+        """Calls value by the name under which the scenario keeps it."""
+        table = self._experiments if value.isdigit() else self._placeholders if HEX_ID.fullmatch(value) else self._names
+        table.setdefault(value, f"<{placeholder}>")
+
+    def text(self, value):
+        """Masks ids and Python's set order inside a string."""
+        for known, placeholder in self._names.items():
+            value = value.replace(known, placeholder)
+        value = HEX_ID.sub(lambda m: self._placeholder(m.group()), value)
+        value = EXPERIMENT_CONTEXT.sub(lambda m: m.group(1) + self._experiments.get(m.group(2), m.group(2)), value)
+        return PYTHON_SET.sub(lambda m: "{" + ", ".join(sorted(m.group(1).split(", "))) + "}", value)
+
+    def message(self, value):
+        """Masks an error message; what SQLAlchemy appended to it is cut, what it wrote alone becomes STORAGE_TEXT."""
+        return STORAGE_SUFFIX.sub("", self.text(value)) or STORAGE_TEXT
+
+    def body(self, value, field=""):
+        """Masks a decoded JSON answer."""
+        if isinstance(value, dict):
+            masked = {k: self.body(v, k) for k, v in value.items() if k not in ("sqlstate", "error_class")}
+            if value.get("key") == "mlflow.runName" and GENERATED_NAME.match(str(value.get("value"))):
+                masked["value"] = "<generated name>"
+            if field == "data" and "metrics" in masked:
+                masked["metrics"].sort(key=_order)
+            return masked
+        if isinstance(value, list):
+            items = [self.body(v, field) for v in value]
+            return sorted(items, key=_order) if field in UNORDERED else items
+        if isinstance(value, str):
+            return self._string(value, field)
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value - time.time() * 1000) < RECENT_MS:
+            return "<time>"
+        return value
+
+    def _string(self, value, field):
+        if field in ("experiment_id", "experiment_ids"):
+            return self._experiments.get(value, value)
+        if field in NAME_FIELDS and GENERATED_NAME.match(value):
+            return "<generated name>"
+        if field == "next_page_token":
+            return self._token(value)
+        if field == "message":
+            return self.message(value)
+        return self.text(value)
+
+    def _token(self, value):
+        try:
+            return {"token": self.body(json.loads(base64.b64decode(value)))}
+        except ValueError:
+            return value
+
+    def _placeholder(self, value):
+        return self._placeholders.setdefault(value, f"<id{len(self._placeholders) + 1}>")
+
+
+def _order(item):
+    return json.dumps(item, sort_keys=True)
