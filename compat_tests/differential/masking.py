@@ -47,7 +47,7 @@ class Masker:
 
     def message(self, value):
         """Masks an error message; what SQLAlchemy appended to it is cut, what it wrote alone becomes STORAGE_TEXT."""
-        return STORAGE_SUFFIX.sub("", self.text(value)) or STORAGE_TEXT
+        return self.text(STORAGE_SUFFIX.sub("", value)) or STORAGE_TEXT
 
     def body(self, value, field=""):
         """Masks a decoded JSON answer."""
@@ -55,6 +55,8 @@ class Masker:
             masked = {k: self.body(v, k) for k, v in value.items() if k not in ("sqlstate", "error_class")}
             if value.get("key") == "mlflow.runName" and GENERATED_NAME.match(str(value.get("value"))):
                 masked["value"] = "<generated name>"
+            if value.get("key") == "mlflow.log-model.history":
+                masked["value"] = json.loads(masked["value"])
             if field == "data" and "metrics" in masked:
                 masked["metrics"].sort(key=_order)
             return masked
@@ -85,6 +87,8 @@ class Masker:
             return value
 
     def _placeholder(self, value):
+        if len(set(value.removeprefix("m-"))) == 1:
+            return value  # an id that a scenario made up
         return self._placeholders.setdefault(value, f"<id{len(self._placeholders) + 1}>")
 
 

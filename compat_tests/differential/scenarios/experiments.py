@@ -1,9 +1,7 @@
 """Experiments: create, read, rename, tags, delete and restore with their runs."""
 
 from catalogue import experiment, run, scenario, tags
-from conversation import Ours
-
-INVALID = "INVALID_PARAMETER_VALUE"
+from known_differences import clearer, refused
 
 
 @scenario
@@ -18,7 +16,7 @@ def experiment_lives(c):
     c.get("experiments/get", {"experiment_id": "<exp>"})
     c.get("experiments/get-by-name", {"experiment_name": "<u>renamed"})
     c.post("experiments/delete", {"experiment_id": "<exp>"})
-    c.post("experiments/update", {"experiment_id": "<exp>", "new_name": "x"}, differs="rename-deleted-experiment", genuine=500, ours=Ours(400, INVALID, "non-active"))
+    c.post("experiments/update", {"experiment_id": "<exp>", "new_name": "x"}, **refused("rename-deleted-experiment", "non-active", genuine=500))
     c.post("experiments/set-experiment-tag", {"experiment_id": "<exp>", "key": "k", "value": "v"})
     c.post("experiments/delete-experiment-tag", {"experiment_id": "<exp>", "key": "team"})
     c.post("runs/create", {"experiment_id": "<exp>"})
@@ -51,22 +49,21 @@ def experiment_create_refused(c):
         {"name": True},
         {"name": "<u>a", "artifact_location": 7},
         {"name": "<u>b", "tags": "x"},
-        {"name": "<u>f", "artifact_location": "http://host/x"},
-        {"name": "<u>g", "artifact_location": "mlflow-artifacts://host/x"},
         {"name": "<u>h", "artifact_location": "runs:/abc/x"},
         {"name": "<u>i", "artifact_location": "s3://b/x#frag"},
         {"name": "<u>j", "artifact_location": "s3://b/x?a=../.."},
-        {"name": "<u>k", "artifact_location": "ftp://host/x"},
-        {"name": "<u>l", "artifact_location": "hdfs://host/x"},
         {"name": "<u>m", "tags": tags(**{"a$b": "1"})},
-        {"name": "<u>n", "tags": [{"key": "", "value": "v"}]},
-        {"name": "<u>o", "tags": [{"value": "v"}]},
         {"name": "<u>p", "tags": [{"key": "k" * 251, "value": "v"}]},
         {"name": "<u>q", "tags": [{"key": "k", "value": "v" * 20001}]},
-        {"name": "n" * 501},
-        {"name": "<u>r", "artifact_location": "s3://b/" + "x" * 2048},
     ):
         c.post("experiments/create", body)
+    for scheme in ("http", "https", "ftp", "hdfs", "mlflow-artifacts"):
+        c.post("experiments/create", {"name": "<u>f", "artifact_location": scheme + "://host/x"}, **clearer(f"'artifact_location' cannot use the '{scheme}' scheme"))
+    c.post("experiments/create", {"name": "<u>n", "tags": [{"key": "", "value": "v"}]}, **clearer("tags[0].key"))
+    c.post("experiments/create", {"name": "<u>o", "tags": [{"value": "v"}]}, **clearer("tags[0].key"))
+    c.post("experiments/create", {"name": "n" * 501}, **refused("over-long-names", "256", genuine=400))
+    c.post("experiments/create", {"name": "<u>" + "n" * 250}, **refused("over-long-names", "256", genuine=(200, 400)))
+    c.post("experiments/create", {"name": "<u>r", "artifact_location": "s3://b/" + "x" * 2048}, **refused("over-long-names", "256", genuine=400))
 
 
 @scenario
@@ -92,7 +89,7 @@ def experiment_create_accepted(c):
 def experiment_read_refused(c):
     for id in ("999999", "abc", "", "-1", "1.5", "0x1"):
         c.get("experiments/get", {"experiment_id": id})
-    c.get("experiments/get", {"experiment_id": "99999999999999999999"}, differs="number-beyond-64-bits", genuine=(404, 500), ours=Ours(404, "RESOURCE_DOES_NOT_EXIST", "99999999999999999999"))
+    c.get("experiments/get", {"experiment_id": "99999999999999999999"}, **refused("number-beyond-64-bits", "99999999999999999999", genuine=(400, 404, 500), status=404, code="RESOURCE_DOES_NOT_EXIST"))
     c.get("experiments/get")
     c.get("experiments/get", {"experimentId": "0"})
     c.get("experiments/get-by-name")
@@ -104,7 +101,7 @@ def experiment_read_refused(c):
 def experiment_change_refused(c):
     experiment(c, "<u>a")
     experiment(c, "<u>b", keep="other")
-    c.post("experiments/update", {"experiment_id": "<exp>", "new_name": "<u>b"})
+    c.post("experiments/update", {"experiment_id": "<exp>", "new_name": "<u>b"}, **refused("sql-text-in-errors", "already exists", genuine=400, code="RESOURCE_ALREADY_EXISTS"))
     c.post("experiments/update", {"experiment_id": "<exp>"})
     c.post("experiments/update", {"experiment_id": "<exp>", "new_name": ""})
     c.post("experiments/update", {"new_name": "x"})

@@ -2,8 +2,7 @@
 
 from catalogue import experiment, run, scenario, tags
 from conversation import Ours
-
-INVALID = "INVALID_PARAMETER_VALUE"
+from known_differences import crashes, dropped, refused
 
 
 @scenario
@@ -24,11 +23,25 @@ def metric_values_that_genuine_logs_as_zero(c):
     run(c)
     body = '{"run_id": "<run>", "key": "m", "value": %s, "timestamp": %s}'
     json = {"Content-Type": "application/json"}
-    c.post("runs/log-metric", {"run_id": "<run>", "key": "lower", "value": "nan", "timestamp": 1}, differs="silent-zero", genuine=200, ours=Ours(200))
-    c.get("metrics/get-history", {"run_id": "<run>", "metric_key": "lower"}, differs="silent-zero", genuine=200, ours=Ours(200, body={"metrics": [{"key": "lower", "value": "NaN", "timestamp": 1, "step": 0}]}))
-    for value, timestamp in (("NaN", "1"), ("1", "1.5"), ('"abc"', "1"), ("[1]", "1"), ("1", '"x"')):
-        c.call("POST", "runs/log-metric", body=body % (value, timestamp), headers=json)
-    c.get("runs/get", {"run_id": "<run>"})
+    zero = {"differs": "silent-zero", "genuine": 200}
+    for spelling, value in (("nan", "NaN"), ("NAN", "NaN"), ("INFINITY", 1.7976931348623157e308), ("-inf", -1.7976931348623157e308)):
+        c.post("runs/log-metric", {"run_id": "<run>", "key": "key " + spelling, "value": spelling, "timestamp": 1})
+        seen = Ours(200, body={"metrics": [{"key": "key " + spelling, "value": value, "timestamp": 1, "step": 0}]})
+        if spelling in ("-inf", "INFINITY"):
+            c.get("metrics/get-history", {"run_id": "<run>", "metric_key": "key " + spelling})
+        else:
+            c.get("metrics/get-history", {"run_id": "<run>", "metric_key": "key " + spelling}, ours=seen, **zero)
+    c.call("POST", "runs/log-metric", body=body % ("NaN", "1"), headers=json, **refused("silent-zero", "NaN"))
+    c.call("POST", "runs/log-metric", body=body % ("Infinity", "1"), headers=json)
+    c.call("POST", "runs/log-metric", body=body % ("1", "1.5"), headers=json, **refused("silent-zero", "timestamp"))
+    c.call("POST", "runs/log-metric", body=body % ("1", "true"), headers=json)
+    c.call("POST", "runs/log-metric", body=body % ('"abc"', "1"), headers=json)
+    c.call("POST", "runs/log-metric", body=body % ("[1]", "1"), headers=json, **crashes("value"))
+    c.call("POST", "runs/log-metric", body=body % ("1", '"x"'), headers=json)
+    c.post("runs/log-batch", {"run_id": "<run>", "metrics": [{"key": "batch", "value": "nan", "timestamp": 7}]})
+    c.get("metrics/get-history", {"run_id": "<run>", "metric_key": "batch"}, ours=Ours(200, body={"metrics": [{"key": "batch", "value": "NaN", "timestamp": 7, "step": 0}]}), **zero)
+    c.post("runs/log-batch", {"run_id": "<run>", "metrics": [{"key": "b2", "value": 1, "timestamp": 1.5}]}, **refused("silent-zero", "metrics[0].timestamp"))
+    c.post("runs/log-batch", {"run_id": "<run>", "metrics": [{"key": "b3", "value": 1, "timestamp": 1, "step": 0.5}]}, **dropped("metrics[0].step"))
 
 
 @scenario
@@ -49,15 +62,15 @@ def metric_refused(c):
         {"timestamp": ""},
         {"timestamp": -1},
         {"step": "abc"},
-        {"step": [1]},
         {"run_id": "f" * 32},
         {"run_id": ""},
         {"run_id": None},
         {"model_id": 5},
         {"dataset_name": 5},
-        {"model_id": "m-" + "0" * 32},
     ):
         c.post("runs/log-metric", {**good, **body})
+    c.post("runs/log-metric", {**good, "step": [1]}, **crashes("step"))
+    c.post("runs/log-metric", {**good, "model_id": "m-" + "0" * 32}, **refused("sql-text-in-errors", "m-" + "0" * 32, genuine=400, status=404, code="RESOURCE_DOES_NOT_EXIST"))
     c.post("runs/log-metric", {**good, "key": "k" * 250})
     c.post("runs/log-metric", {**good, "key": "ünï a/b:c-d_e.f"})
     c.post("runs/log-metric", {**good, "step": "7", "timestamp": "123"})
@@ -102,8 +115,8 @@ def metric_history(c):
     c.get("metrics/get-history", {**history, "page_token": "eyJvZmZzZXQiOiAyfQ=="})
     c.get("metrics/get-history", {**history, "max_results": 0})
     c.get("metrics/get-history", {**history, "max_results": -1})
-    c.get("metrics/get-history", {**history, "max_results": "x"})
-    c.get("metrics/get-history", {**history, "max_results": 2, "page_token": "!!"})
+    c.get("metrics/get-history", {**history, "max_results": "x"}, **dropped("max_results"))
+    c.get("metrics/get-history", {**history, "max_results": 2, "page_token": "abc"})
     c.get("metrics/get-history", {**history, "max_results": 2, "page_token": "e30="})
     c.get("metrics/get-history", {"run_id": "<run>", "metric_key": "nope"})
     c.get("metrics/get-history", {"run_id": "f" * 32, "metric_key": "h"})
@@ -160,7 +173,6 @@ def batch_refused_changes_nothing(c):
         {"metrics": [{"key": "m", "value": 1}]},
         {"metrics": [{"value": 1, "timestamp": 1}]},
         {"metrics": [{"key": "m", "value": 1, "timestamp": -5}]},
-        {"metrics": [{"key": "m", "value": 1, "timestamp": 5, "model_id": "m-" + "0" * 32}]},
         {"params": [{"key": "a$b", "value": "1"}]},
         {"params": [{"key": "k" * 251, "value": "1"}]},
         {"params": [{"value": "1"}]},
@@ -178,3 +190,7 @@ def batch_refused_changes_nothing(c):
     ):
         c.post("runs/log-batch", {"run_id": "<run>", **good, **body})
     c.get("runs/get", {"run_id": "<run>"})
+    unknown_model = {"metrics": [{"key": "m", "value": 1, "timestamp": 5, "model_id": "m-" + "0" * 32}], "params": tags(landed="?")}
+    c.post("runs/log-batch", {"run_id": "<run>", **unknown_model}, **refused("sql-text-in-errors", "m-" + "0" * 32, genuine=400, status=404, code="RESOURCE_DOES_NOT_EXIST"))
+    params = {"run": {"data": {"params": tags(bp="1")}}}
+    c.get("runs/get", {"run_id": "<run>"}, differs="half-landed-batch", genuine=200, ours=Ours(200, body=params))

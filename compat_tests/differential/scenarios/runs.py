@@ -2,8 +2,7 @@
 
 from catalogue import experiment, run, scenario, tags
 from conversation import Ours
-
-INVALID = "INVALID_PARAMETER_VALUE"
+from known_differences import crashes, dropped, refused
 
 
 @scenario
@@ -40,19 +39,20 @@ def run_create(c):
     for body in (
         {"run_name": "a", "tags": tags(mlflow__runName="b")},
         {"start_time": "abc"},
-        {"start_time": [1]},
         {"run_name": 5},
-        {"user_id": 5},
-        {"tags": {"a": 1}},
-        {"tags": [{"key": "a$", "value": "1"}]},
-        {"tags": [{"key": "k" * 251, "value": "1"}]},
-        {"tags": [{"key": "k", "value": "1"}, {"key": "k", "value": "2"}]},
-        {"tags": [{"value": "1"}]},
         {"experiment_id": "999999"},
         {"experiment_id": "abc"},
         {"experiment_id": 0},
     ):
         c.post("runs/create", {"experiment_id": "<exp>", **body})
+    c.post("runs/create", {"experiment_id": "<exp>", "tags": [{"key": "a$", "value": "1"}]})
+    c.post("runs/create", {"experiment_id": "<exp>", "start_time": [1]}, **crashes("start_time"))
+    c.post("runs/create", {"experiment_id": "<exp>", "user_id": 5}, **dropped("user_id"))
+    c.post("runs/create", {"experiment_id": "<exp>", "tags": {"a": 1}}, **dropped("tags"))
+    c.post("runs/create", {"experiment_id": "<exp>", "tags": [{"value": "1"}]}, **dropped("tags[0].key"))
+    c.post("runs/create", {"experiment_id": "<exp>", "tags": [{"key": "k" * 251, "value": "1"}]}, **refused("over-long-names", "250", genuine=(200, 400)))
+    c.post("runs/create", {"experiment_id": "<exp>", "run_name": "n" * 251}, **refused("over-long-names", "250", genuine=(200, 400)))
+    c.post("runs/create", {"experiment_id": "<exp>", "tags": [{"key": "k", "value": "1"}, {"key": "k", "value": "2"}]}, **refused("sql-text-in-errors", "['k']", genuine=400))
 
 
 @scenario
@@ -75,11 +75,11 @@ def run_update_refused(c):
     experiment(c, "<u>")
     run(c)
     c.post("runs/update", {"run_id": "<run>", "end_time": "soon"})
-    c.post("runs/update", {"run_id": "<run>", "end_time": 1.5})
+    c.post("runs/update", {"run_id": "<run>", "end_time": 1.5}, **dropped("end_time"))
     c.post("runs/update", {"run_id": "<run>", "run_name": 7})
     c.post("runs/update", {"run_id": "<run>", "run_name": ""})
     c.post("runs/update", {"run_id": "<run>", "run_name": " "})
-    c.post("runs/update", {"run_id": "<run>", "status": "FOO"}, differs="unknown-enum-name", genuine=200, ours=Ours(400, INVALID, "FOO"))
+    c.post("runs/update", {"run_id": "<run>", "status": "FOO"}, **refused("unknown-enum-name", "FOO"))
     c.get("runs/get", {"run_id": "<run>"})
 
 
@@ -99,11 +99,12 @@ def run_by_its_old_name(c):
     c.post("runs/update", {**old, "status": "FINISHED", "end_time": 1700000000001})
     c.get("artifacts/list", old)
     c.get("metrics/get-history", {**old, "metric_key": "m"})
-    c.post("runs/delete", old)
-    c.post("runs/restore", old)
-    c.post("runs/delete-tag", {**old, "key": "t"})
-    c.post("runs/log-batch", old)
     c.get("runs/get", {"run_id": "<run>"})
+    c.post("runs/log-batch", old)
+    either = {"differs": "run-uuid-everywhere", "genuine": 404, "ours": Ours(200, body={})}
+    c.post("runs/delete", old, **either)
+    c.post("runs/restore", old, **either)
+    c.post("runs/delete-tag", {**old, "key": "t"}, **either)
 
 
 @scenario
@@ -206,8 +207,8 @@ def run_log_model(c):
     c.post("runs/log-model", {"run_id": "<run>", "model_json": "not json"})
     c.post("runs/log-model", {"run_id": "<run>", "model_json": "{}"})
     c.post("runs/log-model", {"run_id": "<run>", "model_json": '{"artifact_path": "m"}'})
-    c.post("runs/log-model", {"run_id": "<run>", "model_json": "[]"})
-    c.post("runs/log-model", {"run_id": "<run>", "model_json": '"text"'})
+    c.post("runs/log-model", {"run_id": "<run>", "model_json": "[]"}, **crashes("Malformed model info"))
+    c.post("runs/log-model", {"run_id": "<run>", "model_json": '"text"'}, **crashes("Malformed model info"))
     c.post("runs/log-model", {"run_id": "<run>", "model_json": {"artifact_path": "m"}})
     c.post("runs/log-model", {"run_id": "<run>"})
     c.post("runs/log-model", {"model_json": "{}"})

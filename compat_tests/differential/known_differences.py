@@ -1,0 +1,173 @@
+"""Where Greenroom answers otherwise than MLflow 3.17.2 on purpose. The scenarios refer to these by id and assert both sides.
+
+``python known_differences.py`` writes the table to docs/known_differences.md.
+"""
+
+import pathlib
+from dataclasses import dataclass
+
+from conversation import Ours
+
+DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "known_differences.md"
+
+
+@dataclass
+class Difference:
+    """One known difference; where names the calls, genuine and ours what each server does."""
+
+    id: str
+    where: str
+    genuine: str
+    ours: str
+    why: str
+
+
+DIFFERENCES = [
+    Difference(
+        "server-error-for-a-user-mistake",
+        "any call",
+        "answers some malformed requests (a list for a number, a JSON array as body, a bad page token, a filter on an unknown attribute) with 500",
+        "answers 400 with a message that names the field",
+        "clients retry a 5xx seven times and lose the message",
+    ),
+    Difference(
+        "wrong-type-dropped",
+        "any call",
+        "drops a value of a wrong type in silence, often with everything after it, and answers 200",
+        "answers 400 and changes nothing",
+        "the caller believes that what was sent was stored",
+    ),
+    Difference(
+        "silent-zero",
+        "runs/log-metric, runs/log-batch",
+        'logs 0 at time 0 for a literal NaN, for "nan" in lower case and for a fractional timestamp',
+        'takes "nan" and "inf" in any case; answers 400 to the rest',
+        "a metric of 0 that was never measured is worse than an error",
+    ),
+    Difference(
+        "unknown-enum-name",
+        "runs/update, runs/search, experiments/search, logged-models/{model_id}",
+        "ignores an unknown status or view type",
+        "answers 400 with the names it knows",
+        "a misspelt status would leave a run RUNNING for ever",
+    ),
+    Difference(
+        "body-not-json",
+        "any call with a body",
+        "reads a body that is not JSON as {}",
+        "answers 400 and says where the JSON ends to be valid",
+        "a call without required fields would succeed",
+    ),
+    Difference(
+        "duplicate-json-name",
+        "any call with a body",
+        "takes the last of two fields with one name",
+        "answers 400",
+        "one of the two values would be lost without notice",
+    ),
+    Difference(
+        "deep-json",
+        "any call with a body",
+        "parses any depth",
+        "answers 400 beyond 64 levels",
+        "no MLflow message nests deeper than five; depth costs memory",
+    ),
+    Difference(
+        "sql-text-in-errors",
+        "calls that violate a database constraint",
+        "answers BAD_REQUEST with the database's error and the SQL statement",
+        "answers the matching error code and names the value",
+        "SQL is of no use to the caller, and tells an attacker much",
+    ),
+    Difference(
+        "over-long-names",
+        "names, keys and locations of experiments, runs, models, versions",
+        "accepts on SQLite what its PostgreSQL schema refuses",
+        "refuses with 400 what doesn't fit the PostgreSQL column, on both databases",
+        "a project can move from SQLite to PostgreSQL",
+    ),
+    Difference(
+        "number-beyond-64-bits",
+        "calls that take an id or a number",
+        "answers 500 (SQLite) or the database's error (PostgreSQL)",
+        "answers as for an id that doesn't exist, or 400",
+        "clients retry a 5xx seven times",
+    ),
+    Difference(
+        "clearer-message",
+        "several refused calls",
+        "its message is about something else, or names a setting that Greenroom does not have",
+        "same status and error_code, with a message about the actual mistake",
+        "the message is what the user sees",
+    ),
+    Difference(
+        "rename-deleted-experiment",
+        "experiments/update",
+        "answers 500 INVALID_STATE",
+        "answers 400",
+        "clients retry a 5xx seven times",
+    ),
+    Difference(
+        "run-uuid-everywhere",
+        "runs/delete, runs/restore, runs/delete-tag",
+        "ignores run_uuid, the old name of run_id",
+        "takes either",
+        "the other run calls take either",
+    ),
+    Difference(
+        "blind-retry",
+        "model-versions/create, runs/outputs",
+        "makes a second version when a client's retry repeats a call that had succeeded; answers the second runs/outputs with 400",
+        "answers the repetition with what the first call made",
+        "clients retry after a lost answer; nobody asked for two versions",
+    ),
+    Difference(
+        "half-landed-batch",
+        "runs/log-batch",
+        "keeps what was written before a batch failed in the database",
+        "writes all of a batch or nothing",
+        "a batch that was refused can be sent again after correction",
+    ),
+]
+
+BY_ID = {difference.id: difference for difference in DIFFERENCES}
+
+
+def refused(id, says="", genuine=200, code="INVALID_PARAMETER_VALUE", status=400):
+    """Options of a call that genuine answers with the given status and we refuse; says is a part of our message."""
+    return {"differs": id, "genuine": genuine, "ours": Ours(status, code, says)}
+
+
+def crashes(says="", **more):
+    """Options of a call that genuine answers with 500 although the caller is at fault."""
+    return refused("server-error-for-a-user-mistake", says, genuine=500, **more)
+
+
+def dropped(says="", **more):
+    """Options of a call whose wrongly typed value genuine drops in silence."""
+    return refused("wrong-type-dropped", says, **more)
+
+
+def clearer(says, **more):
+    """Options of a call that both refuse with the same status and code, we with a better message."""
+    return refused("clearer-message", says, genuine=400, **more)
+
+
+def table():
+    """The known differences as Markdown."""
+    lines = [
+        "# Known differences from MLflow 3.17.2",
+        "",
+        "Each row is asserted by the tests in `compat_tests/differential`, on both servers. This file is written by",
+        "`python compat_tests/differential/known_differences.py`.",
+        "",
+        "| id | where | MLflow 3.17.2 | Greenroom | why |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [f"| `{d.id}` | {d.where} | {d.genuine} | {d.ours} | {d.why} |" for d in DIFFERENCES]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    DOCUMENT.parent.mkdir(exist_ok=True)
+    DOCUMENT.write_text(table())
