@@ -122,6 +122,27 @@ DIFFERENCES = [
         "clients retry after a lost answer; nobody asked for two versions",
     ),
     Difference(
+        "delete-everything",
+        "DELETE mlflow-artifacts/artifacts/.",
+        "removes all artifacts of all experiments",
+        "answers 400",
+        "a client that joins an empty path must not wipe the store",
+    ),
+    Difference(
+        "dropped-by-mlflow-3",
+        "experiments/list, registered-models/list, /api/2.0/preview/mlflow/*",
+        "answers 404",
+        "serves them",
+        "clients 1.x call them",
+    ),
+    Difference(
+        "errors-are-json",
+        "unknown routes, wrong methods",
+        "answers an HTML page",
+        "answers MLflow's JSON error with ENDPOINT_NOT_FOUND",
+        "clients show the message",
+    ),
+    Difference(
         "half-landed-batch",
         "runs/log-batch",
         "keeps what was written before a batch failed in the database",

@@ -14,6 +14,8 @@ GENERATED_NAME = re.compile(r"^[a-z]+-[a-z]+-\d{1,4}$")
 PYTHON_SET = re.compile(r"\{('[^'{}]*'(?:, '[^'{}]*')*)\}")
 # An experiment id is a small number, so it is masked only where the text says that it is one.
 EXPERIMENT_CONTEXT = re.compile(r"(mlflow-artifacts:/|[Ee]xperiment (?:with )?(?:id[= ]?)?'?|experiment_id='?|in experiment with id )(\d+)")
+EXPERIMENT_FOLDER = re.compile(r"(?<![\w/])(\d+)(?=/(?:<|models/))")
+EXPERIMENT_LIST = re.compile(r"(?<=\[')(\d+)(?='\])")
 # The storage engine's words that genuine MLflow appends to its own.
 STORAGE_SUFFIX = re.compile(r"\s*(?:Error: )?\(?(?:raised as a result of Query-invoked autoflush|\((?:sqlite3|psycopg2)\.).*", re.DOTALL)
 STORAGE_TEXT = "<storage engine's text>"
@@ -43,6 +45,8 @@ class Masker:
             value = value.replace(known, placeholder)
         value = HEX_ID.sub(lambda m: self._placeholder(m.group()), value)
         value = EXPERIMENT_CONTEXT.sub(lambda m: m.group(1) + self._experiments.get(m.group(2), m.group(2)), value)
+        for known_place in (EXPERIMENT_FOLDER, EXPERIMENT_LIST):
+            value = known_place.sub(lambda m: self._experiments.get(m.group(1), m.group(1)), value)
         return PYTHON_SET.sub(lambda m: "{" + ", ".join(sorted(m.group(1).split(", "))) + "}", value)
 
     def message(self, value):
@@ -71,7 +75,7 @@ class Masker:
 
     def _string(self, value, field):
         if field in ("experiment_id", "experiment_ids"):
-            return self._experiments.get(value, value)
+            return value if value == "0" else self._experiments.setdefault(value, f"<experiment{len(self._experiments) + 1}>")
         if field in NAME_FIELDS and GENERATED_NAME.match(value):
             return "<generated name>"
         if field == "next_page_token":

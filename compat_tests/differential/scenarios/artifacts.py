@@ -1,0 +1,105 @@
+"""The artifact proxy: upload, download, ranges, lists, delete, odd names; and artifacts/list of a run."""
+
+from catalogue import experiment, run, scenario
+from conversation import ARTIFACTS, Ours
+from known_differences import crashes, refused
+
+ROOT = ARTIFACTS + "/<exp>/<run>/artifacts"
+
+
+def _run(c):
+    experiment(c, "<u>")
+    run(c)
+
+
+def _list(c, path, **more):
+    return c.get(ARTIFACTS, {"path": "<exp>/<run>/artifacts" + path}, **more)
+
+
+@scenario
+def artifact_lives(c):
+    _run(c)
+    _list(c, "")
+    c.get("artifacts/list", {"run_id": "<run>"})
+    c.put(ROOT + "/a.txt", "hello")
+    c.get(ROOT + "/a.txt")
+    c.put(ROOT + "/a.txt", "hello again")
+    c.get(ROOT + "/a.txt")
+    c.put(ROOT + "/d/b.json", '{"a": 1}')
+    c.put(ROOT + "/d/e/deep.bin", b"\x00\xff\x01")
+    c.put(ROOT + "/d/empty", b"")
+    c.get(ROOT + "/d/empty")
+    _list(c, "")
+    _list(c, "/d")
+    _list(c, "/d/")
+    _list(c, "/d/e")
+    _list(c, "/a.txt")
+    _list(c, "/nope")
+    for path in (None, "", "d", "d/e", "d/", "nope", "a.txt", "/d", "..", "d/../..", "%2e%2e"):
+        c.get("artifacts/list", {"run_id": "<run>", **({"path": path} if path is not None else {})})
+    c.get(ROOT + "/nope")
+    c.get(ROOT + "/d")
+    c.get(ROOT + "/a.txt/x")
+    c.delete(ROOT + "/d/b.json")
+    c.delete(ROOT + "/d/b.json")
+    c.get(ROOT + "/d/b.json")
+    c.delete(ROOT + "/d")
+    _list(c, "")
+    c.delete(ROOT + "/nope/nope")
+    c.delete(ROOT)
+    _list(c, "")
+
+
+@scenario
+def artifact_types(c):
+    _run(c)
+    for name in ("a.txt", "a.json", "a.yaml", "a.yml", "a.html", "a.htm", "a.svg", "a.png", "a.jpg", "a.csv", "a.md", "a.py", "a.js", "a.xml", "a.pkl", "a.bin", "a.ipynb", "MLmodel", "a.pdf", "a.zip", "a.tar.gz", "a.log", "noext", "conda.yaml", "a.ini"):
+        c.put(f"{ROOT}/{name}", "content")
+        c.get(f"{ROOT}/{name}")
+
+
+@scenario
+def artifact_ranges(c):
+    _run(c)
+    c.put(ROOT + "/r.txt", "0123456789")
+    for range in ("bytes=0-3", "bytes=4-", "bytes=-3", "bytes=0-0", "bytes=9-100"):
+        c.get(ROOT + "/r.txt", headers={"Range": range})
+    c.call("HEAD", ROOT + "/r.txt")
+
+
+@scenario
+def artifact_names(c):
+    _run(c)
+    for name in ("sp%20ace.txt", "%E6%97%A5%E6%9C%AC.txt", "a%25b.txt", "a+b.txt", "a%2Bb.txt", "q%22uote.txt", "a'b.txt", "a;b.txt", "a&b=c.txt", ".hidden", "a%3Fb.txt", "tilde~.txt", "-dash", "a%2Fb.txt"):
+        c.put(f"{ROOT}/{name}", name)
+        c.get(f"{ROOT}/{name}")
+    _list(c, "")
+    c.get("artifacts/list", {"run_id": "<run>"})
+    for name in ("a%23b.txt", "x%5Cb.txt", "..", "../x", "%2e%2e/x", "%252e%252e/x", "d/../../x", "a%00b", "%2Fetc%2Fpasswd", "a//b.txt", "./x.txt", "C:%5Cx", "file:%2F%2F%2Fetc%2Fpasswd"):
+        c.get(f"{ROOT}/{name}")
+        c.put(f"{ROOT}/{name}", "x")
+    c.put(ROOT + "/dir/", "x")
+    for path in ("..", "<exp>/..", "/", "%2e%2e", "a/../..", "/etc", "file:///etc"):
+        c.get(ARTIFACTS, {"path": path})
+    for path in ("..", "%2e%2e", "%2e%2e%2f%2e%2e", "<exp>/../.."):
+        c.delete(f"{ARTIFACTS}/{path}")
+
+
+@scenario
+def artifact_clashes(c):
+    _run(c)
+    c.put(ROOT + "/d/x", "x")
+    c.put(ROOT + "/file", "x")
+    c.put(ROOT + "/d", "x", **crashes())
+    c.put(ROOT + "/file/x", "x", **crashes())
+    _list(c, "")
+
+
+@scenario
+def artifact_store_is_not_wiped(c):
+    _run(c)
+    c.put(ROOT + "/keep.txt", "x")
+    c.delete(ARTIFACTS + "/")
+    c.get(ROOT + "/keep.txt")
+    c.delete(ARTIFACTS + "/%2e", **refused("delete-everything"))
+    c.get(ROOT + "/keep.txt", differs="delete-everything", genuine=404, ours=Ours(200))
