@@ -89,7 +89,6 @@ def version_sources(c):
         ("file:///local/path", {}),
         ("file:///local/path", {"run_id": "<run>"}),
         ("relative/path", {}),
-        ("relative", {"run_id": "<run>"}),
         ("s3://b/../x", {}),
         ("s3://b/%2e%2e/x", {}),
         ("s3://b/%252e%252e/x", {}),
