@@ -39,6 +39,7 @@ func (a *API) mountArtifacts(root *gin.RouterGroup) {
 		proxy.GET("/presigned/*path", a.serve(a.unsupported(noMultipartDownload)))
 	}
 	root.GET("/get-artifact", a.getArtifact)
+	root.GET("/model-versions/get-artifact", a.getModelVersionArtifact)
 	root.GET("/ajax-api/2.0/mlflow/logged-models/:model_id/artifacts/files", a.getLoggedModelArtifact)
 	root.POST("/ajax-api/2.0/mlflow/upload-artifact", a.uploadArtifact)
 }
@@ -198,6 +199,17 @@ func (a *API) getArtifact(c *gin.Context) {
 			return "", err
 		}
 		return text(run.ArtifactURI), nil
+	})
+}
+
+// getModelVersionArtifact sends a file of a model version to MLflow's pages.
+func (a *API) getModelVersionArtifact(c *gin.Context) {
+	a.sendFrom(c, "path", func(ctx context.Context) (string, error) {
+		version, err := models.ParseVersion(c.Query("version"))
+		if err != nil {
+			return "", err
+		}
+		return a.store.DownloadURI(ctx, c.Query("name"), version)
 	})
 }
 

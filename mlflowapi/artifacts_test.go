@@ -581,6 +581,30 @@ func TestUploadArtifact(t *testing.T) {
 	}
 }
 
+func TestGetModelVersionArtifact(t *testing.T) {
+	s := newArtifactServer(t)
+	run := s.run("")
+	s.do("PUT", proxy+strings.TrimPrefix(*run.ArtifactURI, "mlflow-artifacts:")+"/model/MLmodel", "flavors")
+	if _, err := s.models.CreateRegisteredModel(t.Context(), "churn", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	source := *run.ArtifactURI + "/model"
+	if _, err := s.models.CreateModelVersion(t.Context(), models.NewModelVersion{Name: "churn", Source: source, RunID: &run.ID}); err != nil {
+		t.Fatal(err)
+	}
+	get := "/model-versions/get-artifact?name=churn&version=1"
+	s.want(s.do("GET", get+"&path=MLmodel", ""), 200, "flavors")
+	s.want(s.do("GET", get+"&path=nope", ""), 404, "No such artifact")
+	s.want(s.do("GET", get, ""), 400, "'path'")
+	s.want(s.do("GET", "/model-versions/get-artifact?name=churn&version=2&path=MLmodel", ""), 404, "")
+	s.want(s.do("GET", "/model-versions/get-artifact?name=churn&version=x&path=MLmodel", ""), 400, "")
+	s.want(s.do("GET", "/model-versions/get-artifact?name=nope&version=1&path=MLmodel", ""), 404, "")
+	s.want(s.do("GET", "/model-versions/get-artifact?path=MLmodel", ""), 400, "")
+	for _, path := range badPaths {
+		s.want(s.do("GET", get+"&path="+path, ""), 400, "")
+	}
+}
+
 func TestLoggedModelArtifacts(t *testing.T) {
 	s := newArtifactServer(t)
 	run := s.run("")
