@@ -79,7 +79,7 @@ func (l *Local) sweep(entry fs.DirEntry) error {
 		if err != nil {
 			return err
 		}
-		defer f.Close() //nolint:errcheck // only read; open until the name is gone to keep the lock, see createStaged
+		defer f.Close() // open until the name is gone to keep the lock, see createStaged
 		if lock(f) != nil {
 			return nil
 		}
@@ -295,7 +295,7 @@ func (l *Local) syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // only synced, nothing was written through it
+	defer f.Close()
 	return f.Sync()
 }
 

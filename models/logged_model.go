@@ -58,7 +58,7 @@ const (
 	maxLoggedModelName = 500
 	maxModelType       = 500
 	maxSourceRunID     = 32
-	maxLoggedModelKey  = 255
+	maxOnceKey         = 255 // of a logged model's params and tags, and of the tags of an input
 )
 
 // NewLoggedModel describes the logged model to create. An empty Name is made up.
@@ -121,7 +121,7 @@ func (n *NewLoggedModel) check() error {
 	if err := checkLoggedModelParams(n.Params); err != nil {
 		return err
 	}
-	return checkOnce("tags", n.Tags, maxLoggedModelKey, 0)
+	return checkOnce("tags", n.Tags, 0)
 }
 
 // LoggedModel gives a logged model with all its data; a deleted one only if asked to.
@@ -181,7 +181,7 @@ func (s *Store) LogLoggedModelParams(ctx context.Context, id string, params []Pa
 // SetLoggedModelTags sets tags; of two with one key the last counts.
 func (s *Store) SetLoggedModelTags(ctx context.Context, id string, tags []Tag) error {
 	tags = lastPerKey(tags)
-	if err := checkOnce("tags", tags, maxLoggedModelKey, 0); err != nil {
+	if err := checkOnce("tags", tags, 0); err != nil {
 		return err
 	}
 	return s.update(ctx, func(t *tx) error {
@@ -421,11 +421,11 @@ func checkLoggedModelParams(params []Param) error {
 	for i, p := range params {
 		tags[i] = Tag(p)
 	}
-	return checkOnce("params", tags, maxLoggedModelKey, 0)
+	return checkOnce("params", tags, 0)
 }
 
-// checkOnce refuses a key given twice and texts over their limit, in characters; 0 is none.
-func checkOnce(field string, tags []Tag, keyLimit, valueLimit int) error {
+// checkOnce refuses a key given twice and texts over their limit, in characters; a value limit of 0 is none.
+func checkOnce(field string, tags []Tag, valueLimit int) error {
 	seen := make(map[string]bool, len(tags))
 	for i, tag := range tags {
 		at := field + "[" + strconv.Itoa(i) + "]."
@@ -433,7 +433,7 @@ func checkOnce(field string, tags []Tag, keyLimit, valueLimit int) error {
 			return invalid("'%skey' repeats the key %s; provide it once.", at, pythonString(tag.Key))
 		}
 		seen[tag.Key] = true
-		if err := checkLength(at+"key", tag.Key, keyLimit); err != nil {
+		if err := checkLength(at+"key", tag.Key, maxOnceKey); err != nil {
 			return err
 		}
 		if valueLimit == 0 {

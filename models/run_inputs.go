@@ -36,7 +36,6 @@ const (
 	maxDatasetSource     = 65535
 	maxDatasetSchema     = 1048575
 	maxDatasetProfile    = 16777215
-	maxInputTagKey       = 255
 	maxInputTagValue     = 500
 )
 
@@ -289,5 +288,5 @@ func checkDatasetInput(at string, in DatasetInput) error {
 			return err
 		}
 	}
-	return checkOnce(at+"tags", in.Tags, maxInputTagKey, maxInputTagValue)
+	return checkOnce(at+"tags", in.Tags, maxInputTagValue)
 }

@@ -28,7 +28,7 @@ func errorf(format string, args ...any) *Error { return &Error{Message: fmt.Spri
 // Message is the wording of an error. Names in braces stand for the case at hand; see fill.
 type Message string
 
-// fill replaces the names in braces: pairs are name, value, name, value, …
+// fill replaces the names in braces: pairs are name, value, name, value and so on.
 func (m Message) fill(pairs ...string) string {
 	for i := 0; i < len(pairs); i += 2 {
 		pairs[i] = "{" + pairs[i] + "}"

@@ -73,8 +73,9 @@ const (
 	Text Type = iota
 	// Double is a number, written without quotes.
 	Double
-	// Int32 and Int64 are whole numbers; how they are written is up to Field.Literal.
+	// Int32 is a whole number in a column of 32 bits; how it is written is up to Field.Literal.
 	Int32
+	// Int64 is the same in 64 bits.
 	Int64
 )
 
