@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"greenroom/models/modelstest"
 	"greenroom/search"
 )
 
@@ -238,6 +239,36 @@ func (r recorded) compare(t *testing.T, s *Store) string {
 		return fmt.Sprintf("found %v; genuine finds %v", got, r.IDs)
 	}
 	return ""
+}
+
+// FuzzSearchOnSQLite looks for filters and orders that the database refuses.
+func FuzzSearchOnSQLite(f *testing.F) {
+	entities := []string{"runs", "experiments", "registered_models", "model_versions", "logged_models"}
+	f.Add(uint8(0), "metrics.loss > 1e999 AND tags.`a b` LIKE '%'", "metrics.loss DESC")
+	f.Add(uint8(1), "experiment_id NOT IN ('1', '2') AND creation_time > 5", "creation_time")
+	f.Add(uint8(2), "name ILIKE 'x' AND tags.`mlflow.prompt.is_prompt` = 'true'", "timestamp DESC")
+	f.Add(uint8(3), "version_number = '2' AND run_id IN ('a')", "version_number")
+	f.Add(uint8(4), "status = READY AND metrics.f1-score > .5", "")
+	s, err := Open(f.Context(), modelstest.SQLite(f), Options{ArtifactRoot: "mlflow-artifacts:/"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			f.Error(err)
+		}
+	})
+	f.Fuzz(func(t *testing.T, entity uint8, filter, order string) {
+		r := recorded{Entity: entities[int(entity)%len(entities)], Filter: &filter}
+		if order != "" && r.Entity != "logged_models" {
+			r.Order, _ = json.Marshal([]string{order})
+		}
+		_, err := r.ask(s)
+		var mistake *search.Error
+		if err != nil && !errors.As(err, &mistake) {
+			t.Errorf("%s where %q order by %q: %v", r.Entity, filter, order, err)
+		}
+	})
 }
 
 func TestSearchTakesTheLargestFilterAllowed(t *testing.T) {

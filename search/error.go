@@ -17,9 +17,15 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
+// maxMessage is the number of bytes of a message that are shown; the filter is often part of it.
+const maxMessage = 4000
+
 // errorAt makes an Error for the byte offset pos of src.
 func errorAt(src string, pos int, message string) *Error {
 	n := utf8.RuneCountInString(src[:pos]) + 1
+	if len(message) > maxMessage {
+		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
+	}
 	return &Error{Message: fmt.Sprintf("%s (at position %d)", message, n), Pos: n}
 }
 
