@@ -20,9 +20,10 @@ const MLflowVersion = "3.17.2"
 
 // API holds what the handlers need. Its handlers are func(context.Context, *Request) (*Response, error).
 type API struct {
-	store *models.Store
-	log   *slog.Logger
-	cfg   Config
+	store   *models.Store
+	log     *slog.Logger
+	cfg     Config
+	metrics *metrics
 }
 
 // Config is what an operator chooses about the HTTP side.
@@ -32,6 +33,9 @@ type Config struct {
 	// StaticPrefix goes before every path, such as "/mlflow"; empty for none.
 	StaticPrefix string
 	Log          *slog.Logger
+	// MaxRequestBytes bounds a JSON request; 0 for DefaultMaxRequestBytes.
+	MaxRequestBytes int64
+	Security        Security
 	// Artifacts is the store behind mlflow-artifacts: locations; nil when this server serves none.
 	Artifacts artifacts.Store
 	// ArtifactFolders are the local folders, by absolute path, that artifact locations may name.
@@ -40,21 +44,26 @@ type Config struct {
 
 // New builds the HTTP handler that serves the store.
 func New(store *models.Store, cfg Config) http.Handler {
-	a := &API{store: store, log: cfg.Log, cfg: cfg}
+	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version)}
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.RedirectTrailingSlash = false
 	engine.HandleMethodNotAllowed = true
 	engine.UseRawPath = true
-	engine.Use(a.observe, a.recoverPanic)
+	engine.Use(a.observe, a.recoverPanic, a.secure)
 	engine.NoRoute(func(c *gin.Context) {
 		a.fail(c, &models.Error{Code: models.EndpointNotFound, Message: "There is no " + c.Request.URL.Path + " on this server."})
 	})
 	engine.NoMethod(func(c *gin.Context) {
+		if c.Request.Method == http.MethodOptions {
+			c.Header("Allow", c.Writer.Header().Get("Allow")+", OPTIONS")
+			c.Status(http.StatusNoContent)
+			return
+		}
 		_, body := answer(models.EndpointNotFound, c.Request.Method+" is not a method of "+c.Request.URL.Path+"; it answers "+c.Writer.Header().Get("Allow")+".")
 		c.AbortWithStatusJSON(http.StatusMethodNotAllowed, body)
 	})
-	a.mount(engine.Group(cfg.StaticPrefix))
+	a.mount(engine)
 	return engine
 }
 
@@ -73,7 +82,7 @@ func rpc[Req, Resp any](handle func(context.Context, *Req) (*Resp, error)) func(
 // serve runs one RPC and writes its answer.
 func (a *API) serve(call func(*gin.Context) (any, error)) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		resp, err := call(c)
+		resp, err := a.limited(c, call)
 		if err != nil {
 			a.fail(c, err)
 			return
@@ -83,7 +92,7 @@ func (a *API) serve(call func(*gin.Context) (any, error)) gin.HandlerFunc {
 			a.fail(c, err)
 			return
 		}
-		c.Data(http.StatusOK, "application/json", body)
+		writeJSON(c, body)
 	}
 }
 

@@ -428,7 +428,7 @@ func TestProxy_UploadThatBreaksOffLeavesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(conn, "PUT %s/d/half.bin HTTP/1.1\r\nHost: x\r\n%s", proxy, head)
+		fmt.Fprintf(conn, "PUT %s/d/half.bin HTTP/1.1\r\nHost: localhost\r\n%s", proxy, head)
 		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
 			t.Fatal(err)
 		}

@@ -21,11 +21,8 @@ import (
 	"greenroom/models"
 )
 
-// Limits of one JSON request. A log-batch with 1000 long tags stays under the size; no MLflow message nests deeper than five.
-const (
-	maxJSONBytes = 32 << 20
-	maxJSONDepth = 64
-)
+// maxJSONDepth is far beyond MLflow's messages, none of which nests deeper than five.
+const maxJSONDepth = 64
 
 const apiDocsHint = " See the API docs for more information about request parameters."
 
@@ -201,7 +198,7 @@ func bodyObject(r *http.Request) (map[string]any, error) {
 			return nil, err
 		}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxJSONBytes))
+	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 			return nil, &requestTooLarge{limit: tooLarge.Limit}

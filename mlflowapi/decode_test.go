@@ -144,13 +144,6 @@ func TestDecode_ContentType(t *testing.T) {
 	}
 }
 
-func TestDecode_BodyOverTheLimit(t *testing.T) {
-	_, err := decodeText(t, "POST", "/", "application/json", `{"run_id":"`+strings.Repeat("x", maxJSONBytes)+`"}`)
-	if tooLarge := new(requestTooLarge); !errors.As(err, &tooLarge) {
-		t.Errorf("got %v", err)
-	}
-}
-
 // Whatever the body, it is decoded or refused as a client's mistake.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{`{"run_id":"r","metrics":[{"key":"k","value":"NaN","timestamp":"1"}]}`, `[1,{"a":null}]`, `"{}"`, `{"a":1,"a":2}`, "\x00", `{"run_id":"\ud800"}`} {

@@ -7,17 +7,55 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 const requestIDHeader = "X-Request-Id"
 
 func requestID(c *gin.Context) string { return c.Writer.Header().Get(requestIDHeader) }
 
-// observe gives every request an id, the headers every answer has, and one line in the log.
+// metrics are what /metrics tells Prometheus.
+type metrics struct {
+	registry *prometheus.Registry
+	duration *prometheus.HistogramVec // by method, route and status
+	inFlight prometheus.Gauge
+}
+
+func newMetrics(version string) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "greenroom_http_request_duration_seconds",
+			Help:    "Time from a request's header to the end of its answer.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"method", "route", "status"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "greenroom_http_requests_in_flight",
+			Help: "Requests being answered.",
+		}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "greenroom_build_info",
+		Help:        "Always 1; the labels tell the version and the MLflow release whose API it serves.",
+		ConstLabels: prometheus.Labels{"version": version, "mlflow_version": MLflowVersion},
+	})
+	build.Set(1)
+	m.registry.MustRegister(m.duration, m.inFlight, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.InstrumentMetricHandler(m.registry, promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+}
+
+// observe gives every request an id, the headers every answer has, a place in the metrics and one line in the log.
 func (a *API) observe(c *gin.Context) {
 	start := time.Now()
 	id := c.GetHeader(requestIDHeader)
@@ -30,15 +68,38 @@ func (a *API) observe(c *gin.Context) {
 	h.Set(requestIDHeader, id)
 	h.Set("Greenroom-Version", a.cfg.Version)
 	h.Set("X-Content-Type-Options", "nosniff")
+	a.metrics.inFlight.Inc()
+	defer func() { // also when recoverPanic gives up on a broken answer
+		a.metrics.inFlight.Dec()
+		duration, status := time.Since(start), c.Writer.Status()
+		method, route := plainMethod(c.Request.Method), c.FullPath()
+		if route == "" {
+			route = "none" // every unknown path alike: labels must not grow with what strangers send
+		}
+		a.metrics.duration.WithLabelValues(method, route, strconv.Itoa(status)).Observe(duration.Seconds())
+		level := slog.LevelDebug
+		if status >= http.StatusInternalServerError {
+			level = slog.LevelWarn
+		}
+		ctx := c.Request.Context()
+		if !a.log.Enabled(ctx, level) {
+			return
+		}
+		a.log.LogAttrs(ctx, level, "request",
+			slog.String("method", c.Request.Method), slog.String("route", route), slog.String("path", c.Request.URL.Path),
+			slog.Int("status", status), slog.Int("bytes", c.Writer.Size()),
+			slog.Duration("duration", duration), slog.String("request_id", id), slog.String("client", c.RemoteIP()))
+	}()
 	c.Next()
-	level := slog.LevelDebug
-	if c.Writer.Status() >= http.StatusInternalServerError {
-		level = slog.LevelWarn
+}
+
+// plainMethod is a method that is fit for a label.
+func plainMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
 	}
-	a.log.LogAttrs(c.Request.Context(), level, "request",
-		slog.String("method", c.Request.Method), slog.String("route", c.FullPath()), slog.String("path", c.Request.URL.Path),
-		slog.Int("status", c.Writer.Status()), slog.Int("bytes", c.Writer.Size()),
-		slog.Duration("duration", time.Since(start)), slog.String("request_id", id), slog.String("client", c.ClientIP()))
+	return "other"
 }
 
 // plainID accepts a caller's request id that is safe to log and to send back.
@@ -50,12 +111,23 @@ func plainID(id string) bool {
 	return strings.IndexFunc(id, func(r rune) bool { return !strings.ContainsRune(plain, r) }) < 0
 }
 
-// recoverPanic answers a panic with MLflow's envelope; fail logs it once, with the stack.
+// recoverPanic answers a panic with MLflow's envelope; fail logs it once, with the stack. An answer that has begun is broken
+// off, so that the client does not take it for whole.
 func (a *API) recoverPanic(c *gin.Context) {
 	defer func() {
-		if p := recover(); p != nil {
-			a.fail(c, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		p := recover()
+		if p == nil {
+			return
 		}
+		if p == http.ErrAbortHandler { //nolint:errorlint // the server compares it so, too
+			panic(p)
+		}
+		err := fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		if c.Writer.Written() {
+			a.logFailure(c, err)
+			panic(http.ErrAbortHandler)
+		}
+		a.fail(c, err)
 	}()
 	c.Next()
 }

@@ -112,7 +112,8 @@ func (a *API) pageRoutes() []route {
 
 // mount adds every route under /api, under /ajax-api (where MLflow's own pages call) and under /api/2.0/preview
 // (where clients 1.x call the registry), and the few that sit at the root.
-func (a *API) mount(root *gin.RouterGroup) {
+func (a *API) mount(engine *gin.Engine) {
+	root := engine.Group(a.cfg.StaticPrefix)
 	for _, r := range a.routes() {
 		handler := a.serve(r.call)
 		for _, base := range []string{"/api/" + r.version, "/ajax-api/" + r.version} {
@@ -130,8 +131,20 @@ func (a *API) mount(root *gin.RouterGroup) {
 	root.GET("/api/3.0/mlflow/server-info", info)
 	root.GET("/ajax-api/3.0/mlflow/server-info", info)
 
-	root.GET("/health", plainText("OK"))
-	root.GET("/livez", plainText("OK"))
-	root.GET("/readyz", a.ready)
-	root.GET("/version", plainText(MLflowVersion))
+	a.mountProbes(root)
+	if a.cfg.StaticPrefix != "" {
+		a.mountProbes(engine.Group(""))
+	}
+}
+
+// mountProbes adds what load balancers, orchestrators and Prometheus ask for; they know no static prefix.
+func (a *API) mountProbes(root *gin.RouterGroup) {
+	probes := map[string]gin.HandlerFunc{
+		"/health": plainText("OK"), "/livez": plainText("OK"), "/readyz": a.ready, "/version": plainText(MLflowVersion),
+		"/metrics": gin.WrapH(a.metrics.handler()),
+	}
+	for path, handler := range probes {
+		root.GET(path, handler)
+		root.HEAD(path, handler)
+	}
 }

@@ -51,7 +51,7 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := target.makeFolder(); err != nil {
+	if err := target.makeFile(); err != nil {
 		return nil, err
 	}
 	if opts.Now == nil {

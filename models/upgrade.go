@@ -41,7 +41,7 @@ func Upgrade(ctx context.Context, uri string) error {
 	if err != nil {
 		return err
 	}
-	if err := target.makeFolder(); err != nil {
+	if err := target.makeFile(); err != nil {
 		return err
 	}
 	return withDatabase(target, func(db *sql.DB) error {
@@ -49,15 +49,19 @@ func Upgrade(ctx context.Context, uri string) error {
 	})
 }
 
-// makeFolder makes the folder of an SQLite file, as MLflow does.
-func (t Target) makeFolder() error {
+// makeFile makes a new SQLite file and its folder, for this user alone; SQLite gives its journals the same mode.
+func (t Target) makeFile() error {
 	if t.Dialect != schema.SQLite {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(t.Path), 0o777); err != nil {
+	if err := os.MkdirAll(filepath.Dir(t.Path), 0o700); err != nil {
 		return fmt.Errorf("make the folder of the database: %w", err)
 	}
-	return nil
+	file, err := os.OpenFile(t.Path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("make the database: %w", err)
+	}
+	return file.Close()
 }
 
 func withDatabase(target Target, f func(*sql.DB) error) error {

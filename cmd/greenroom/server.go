@@ -5,87 +5,127 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"greenroom/auth"
 	"greenroom/mlflowapi"
 	"greenroom/models"
+	"greenroom/models/schema"
 )
-
-// serverFlags are the flags of greenroom server, named as mlflow server's.
-type serverFlags struct {
-	backendStoreURI      string
-	defaultArtifactRoot  string
-	artifactsDestination string
-	serveArtifacts       bool
-	host                 string
-	port                 int
-	staticPrefix         string
-}
 
 func newServerCommand() *cobra.Command {
 	var f serverFlags
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Run the tracking server and model registry",
-		Args:  cobra.NoArgs,
+		Long: "Runs the tracking server and model registry. It takes the flags of mlflow server, and reads the same environment variables\n" +
+			"(MLFLOW_BACKEND_STORE_URI for --backend-store-uri and so on); a flag wins over its variable.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serve(cmd.Context(), f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			stderr := cmd.ErrOrStderr()
+			if err := f.readEnvironment(cmd.Flags(), os.Getenv); err != nil {
+				return err
+			}
+			if err := f.check(cmd.Flags(), stderr); err != nil {
+				return err
+			}
+			log, err := f.logger(stderr)
+			if err != nil {
+				return err
+			}
+			if !cmd.Flags().Changed("backend-store-uri") {
+				noteOtherStores(stderr)
+			}
+			return serve(cmd.Context(), f, cmd.OutOrStdout(), log)
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&f.backendStoreURI, "backend-store-uri", "sqlite:///greenroom.db", "database: sqlite:///file.db or postgresql://user:password@host/database")
-	flags.StringVar(&f.defaultArtifactRoot, "default-artifact-root", "", "where new experiments keep artifacts (default: mlflow-artifacts:/, this server)")
-	flags.StringVar(&f.artifactsDestination, "artifacts-destination", "./mlartifacts", "folder for the artifacts this server stores")
-	flags.BoolVar(&f.serveArtifacts, "serve-artifacts", true, "store artifacts through this server")
-	flags.StringVarP(&f.host, "host", "h", "127.0.0.1", "address to listen on")
-	flags.IntVarP(&f.port, "port", "p", 5000, "port to listen on")
-	flags.StringVar(&f.staticPrefix, "static-prefix", "", "prefix of every path, such as /mlflow")
-	flags.Bool("help", false, "help for server")
+	f.define(cmd.Flags())
 	return cmd
 }
 
-// shutdownTimeout bounds how long running requests may take to end after SIGTERM.
-const shutdownTimeout = 30 * time.Second
+// noteOtherStores tells a newcomer who starts the server beside MLflow's data that this data is not what is served.
+func noteOtherStores(w io.Writer) {
+	if _, err := os.Stat("greenroom.db"); err == nil {
+		return
+	}
+	if _, err := os.Stat("mlflow.db"); err == nil {
+		fmt.Fprintln(w, "note: there is an mlflow.db here; to serve it instead of a new greenroom.db, add --backend-store-uri sqlite:///mlflow.db")
+	}
+}
+
+const (
+	// shutdownTime bounds how long running requests may take to end after SIGTERM; orchestrators often kill after 30 s.
+	shutdownTime = 25 * time.Second
+	headerTime   = 10 * time.Second
+	// idleTime is longer than the minute after which many load balancers drop a connection: the server must not be first.
+	idleTime       = 2 * time.Minute
+	maxHeaderBytes = 128 << 10
+)
 
 // serve runs the server until ctx ends, then lets running requests finish.
-func serve(ctx context.Context, f serverFlags, stdout, stderr io.Writer) error {
-	log := slog.New(slog.NewTextHandler(stderr, nil))
-	root := f.defaultArtifactRoot
-	if root == "" {
-		root = "mlflow-artifacts:/"
+func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logger) error {
+	if err := auth.CheckListen(f.host, f.noAuth); err != nil {
+		return err
 	}
-	store, err := models.Open(ctx, f.backendStoreURI, models.Options{ArtifactRoot: root})
+	target, err := models.ParseURI(f.backendStoreURI)
+	if err != nil {
+		return err
+	}
+	if f.defaultArtifactRoot, err = artifactRoot(f); err != nil {
+		return fmt.Errorf("--default-artifact-root: %w", err)
+	}
+	listener, err := listen(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	store, err := models.Open(ctx, f.backendStoreURI, models.Options{ArtifactRoot: f.defaultArtifactRoot, RefuseLongValues: f.refuseLongValues})
+	if refused := (*schema.RefusedError)(nil); err != nil && target.Dialect == schema.PostgreSQL && !errors.As(err, &refused) {
+		return fmt.Errorf("%w: check --backend-store-uri, and that the database is up and lets this user in", err)
+	}
 	if err != nil {
 		return err
 	}
 	defer store.Close() //nolint:errcheck // the process ends here, and everything acknowledged is committed
-
-	config := mlflowapi.Config{Version: version, StaticPrefix: f.staticPrefix, Log: log}
+	config := mlflowapi.Config{
+		Version: version, StaticPrefix: f.staticPrefix, Log: log, MaxRequestBytes: f.maxRequestSize,
+		Security: mlflowapi.Security{
+			Disabled: f.disableSecurity, AllowedHosts: f.allowedHosts, AllowedOrigins: f.corsAllowedOrigins,
+			ListenHost: f.host, FrameOptions: f.xFrameOptions,
+		},
+	}
 	closeArtifacts, err := openArtifacts(f, &config)
 	if err != nil {
 		return err
 	}
 	defer closeArtifacts()
 
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(f.host, strconv.Itoa(f.port)))
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
 	server := &http.Server{
 		Handler:           mlflowapi.New(store, config),
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	url := "http://" + listener.Addr().String() + f.staticPrefix
-	fmt.Fprintf(stdout, "Greenroom %s listens on %s\n  database   %s\n  artifacts  %s\n\nIn a client:\n  export MLFLOW_TRACKING_URI=%s\n  python -c 'import mlflow; mlflow.log_metric(\"hello\", 1)'\n",
-		version, url, f.backendStoreURI, f.artifactsDestination, url)
+	if err := announce(stdout, f, target, listener.Addr()); err != nil {
+		return err
+	}
+	return runServer(ctx, server, listener, log)
+}
 
+// runServer serves until ctx ends, then lets running requests finish.
+func runServer(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -93,11 +133,84 @@ func serve(ctx context.Context, f serverFlags, stdout, stderr io.Writer) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	log.InfoContext(ctx, "stopping: running requests may finish", slog.Duration("timeout", shutdownTimeout))
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	log.InfoContext(ctx, "stopping: running requests may finish; a second signal ends them", slog.Duration("timeout", shutdownTime))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
-		return errors.Join(errors.New("some requests did not finish in time"), err)
+		return fmt.Errorf("requests that were still running after %s are broken off: %w", shutdownTime, errors.Join(err, server.Close()))
 	}
+	log.InfoContext(ctx, "stopped")
 	return nil
+}
+
+// artifactRoot is where experiments keep their artifacts by default, by MLflow's rules.
+func artifactRoot(f serverFlags) (string, error) {
+	switch {
+	case f.defaultArtifactRoot == "" && f.serveArtifacts:
+		return "mlflow-artifacts:/", nil
+	case f.defaultArtifactRoot == "":
+		return filepath.Abs("mlruns")
+	case scheme(f.defaultArtifactRoot) == "":
+		return filepath.Abs(f.defaultArtifactRoot)
+	case scheme(f.defaultArtifactRoot) == "mlflow-artifacts" && !f.serveArtifacts:
+		return "", errors.New("mlflow-artifacts: is this server, which --no-serve-artifacts forbids to store artifacts; name another place")
+	}
+	return f.defaultArtifactRoot, nil
+}
+
+func listen(ctx context.Context, f serverFlags) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(f.host, strconv.Itoa(f.port)))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("port %d on %s is taken: stop the program that listens there, or take another port with --port", f.port, f.host)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("--host %s is not an address of this machine", f.host)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("this user may not listen on port %d: take one above 1023 with --port", f.port)
+	case err != nil:
+		return nil, fmt.Errorf("can't listen on --host %s --port %d: %w", f.host, f.port, err)
+	}
+	return listener, nil
+}
+
+// announce prints where the server listens, where data lies, and what a client needs.
+func announce(w io.Writer, f serverFlags, target models.Target, addr net.Addr) error {
+	database := target.String()
+	if target.Dialect == schema.SQLite {
+		path, err := filepath.Abs(target.Path)
+		if err != nil {
+			return err
+		}
+		database = path
+	}
+	stored := "not stored by this server"
+	if f.serveArtifacts {
+		folder, err := localFolder(f.artifactsDestination)
+		if err != nil {
+			return err
+		}
+		stored = folder
+	}
+	if f.defaultArtifactRoot != "mlflow-artifacts:/" {
+		stored += "; new experiments keep them in " + f.defaultArtifactRoot
+	}
+	client := addr.String()
+	if host, port, err := net.SplitHostPort(client); err == nil {
+		switch ip := net.ParseIP(host); {
+		case ip != nil && ip.IsUnspecified():
+			client = net.JoinHostPort("localhost", port)
+		case f.host != "":
+			client = net.JoinHostPort(f.host, port)
+		}
+	}
+	url := "http://" + client + f.staticPrefix
+	fmt.Fprintf(w, "Greenroom %s listens on %s (API of MLflow %s)\n  database   %s\n  artifacts  %s\n", version, url, mlflowapi.MLflowVersion, database, stored)
+	if !auth.IsLoopback(f.host) {
+		fmt.Fprintln(w, "  users      not checked: everyone who can connect can read, change and delete everything (--no-auth)")
+		if f.allowedHosts == nil && !f.disableSecurity {
+			fmt.Fprintln(w, "  names      localhost and private addresses; for another host name add --allowed-hosts")
+		}
+	}
+	_, err := fmt.Fprintf(w, "\nIn a client:\n  export MLFLOW_TRACKING_URI=%s\n  python -c 'import mlflow; mlflow.log_metric(\"hello\", 1)'\n", url)
+	return err
 }

@@ -1,0 +1,77 @@
+package mlflowapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// DefaultMaxRequestBytes holds a log-batch of 1000 metrics, params and tags with long values, many times over.
+const DefaultMaxRequestBytes = 32 << 20
+
+const (
+	// requestTime is how long a client may take to send a JSON request. Artifacts have transferIdle instead.
+	requestTime = time.Minute
+	// smallAnswer fits into the connection's buffers: writing it never waits for the client.
+	smallAnswer = 32 << 10
+)
+
+// limited runs an RPC whose body, in the configured size, must arrive in requestTime.
+func (a *API) limited(c *gin.Context, call func(*gin.Context) (any, error)) (any, error) {
+	if c.Request.ContentLength == 0 {
+		return call(c)
+	}
+	body := c.Request.Body
+	control := http.NewResponseController(c.Writer)
+	setDeadline(control.SetReadDeadline, time.Now().Add(requestTime))
+	c.Request.Body = &jsonBody{http.MaxBytesReader(nil, body, a.maxRequestBytes()), control}
+	resp, err := call(c)
+	c.Request.Body = body
+	if tooLarge := new(requestTooLarge); errors.As(err, &tooLarge) {
+		newUpload(c).drain()
+	}
+	return resp, err
+}
+
+// jsonBody lifts the deadline when the body has ended: the server goes on to watch the connection during the call.
+type jsonBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+func (b *jsonBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		setDeadline(b.control.SetReadDeadline, time.Time{})
+	}
+	return n, err
+}
+
+func (a *API) maxRequestBytes() int64 {
+	if a.cfg.MaxRequestBytes == 0 {
+		return DefaultMaxRequestBytes
+	}
+	return a.cfg.MaxRequestBytes
+}
+
+// writeJSON sends an answer to a client that may stop reading for transferIdle at most.
+func writeJSON(c *gin.Context, body []byte) {
+	if len(body) <= smallAnswer {
+		c.Data(http.StatusOK, "application/json", body)
+		return
+	}
+	c.Header("Content-Type", "application/json")
+	c.Status(http.StatusOK)
+	answer := newDownload(c)
+	defer answer.done()
+	for len(body) > 0 {
+		n := min(len(body), smallAnswer)
+		if _, err := answer.Write(body[:n]); err != nil {
+			return // the client has gone
+		}
+		body = body[n:]
+	}
+}
