@@ -24,9 +24,9 @@ var mlflowEndpoints string
 
 func servedRoutes() []string {
 	gin.SetMode(gin.ReleaseMode)
-	a := &API{log: slog.New(slog.DiscardHandler)}
+	a := &API{log: slog.New(slog.DiscardHandler), metrics: newMetrics("test")}
 	engine := gin.New()
-	a.mount(engine.Group(""))
+	a.mount(engine)
 	var out []string
 	for _, r := range engine.Routes() {
 		out = append(out, r.Method+" "+r.Path)
