@@ -180,7 +180,7 @@ func (t *tx) checkSourceOfRun(source string, uri splitLocation, ref *modelRef, r
 		if err != nil {
 			return err
 		}
-		if !ok && !local {
+		if !ok {
 			return notContained(source, "run_id")
 		}
 		root = deref(run.ArtifactURI)
@@ -213,12 +213,13 @@ func (t *tx) checkSourceOfModel(source string, uri splitLocation, ref *modelRef,
 	root := ""
 	if local || uri.proxied() {
 		model, err := t.loggedModelOrigin(modelID)
-		if err != nil && !isNotFound(err) {
+		if isNotFound(err) {
+			return notContained(source, "model_id")
+		}
+		if err != nil {
 			return err
 		}
-		if err == nil {
-			root = model.ArtifactLocation
-		}
+		root = model.ArtifactLocation
 	}
 	switch {
 	case local:

@@ -152,9 +152,9 @@ func (t *tx) createVersion(n NewModelVersion) (*ModelVersion, error) {
 	return v, t.touchModel(n.Name)
 }
 
-// fingerprint tells requests apart. It is taken from what the source means now: an alias or stage that moved makes another request.
+// fingerprint tells requests apart. It covers what the source means now: after an alias or stage has moved, the same words are another request.
 func (n NewModelVersion) fingerprint(o *origin) string {
-	text, err := json.Marshal([]any{n.Name, o.source, o.storage, o.runID, n.ModelID, n.RunLink, n.Description, n.Tags})
+	text, err := json.Marshal([]any{n.Name, n.Source, n.RunID, n.ModelID, n.RunLink, n.Description, n.Tags, o.source, o.storage})
 	if err != nil {
 		panic(err) // strings always marshal
 	}
