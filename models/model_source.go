@@ -15,15 +15,7 @@ type origin struct {
 	source  string
 	storage string // where the files are
 	runID   *string
-	model   *loggedModelOrigin // the logged model that becomes a version, nil for none
-}
-
-// loggedModelOrigin is what a version needs of the logged model it is made from.
-type loggedModelOrigin struct {
-	ModelID          string
-	ExperimentID     int64
-	ArtifactLocation string
-	SourceRunID      *string
+	model   *LoggedModel // the logged model that becomes a version, nil for none
 }
 
 // promptSources are what clients give as the source of a prompt's version, which has no files.
@@ -56,7 +48,7 @@ func (t *tx) origin(n NewModelVersion) (*origin, error) {
 		if err := t.checkSourceOfModel(n.Source, uri, ref, modelID); err != nil {
 			return nil, err
 		}
-		if o.model, err = t.loggedModelOrigin(modelID); err != nil {
+		if o.model, err = t.lockLoggedModel(modelID); err != nil {
 			return nil, err
 		}
 		if ref != nil {
@@ -212,7 +204,7 @@ func (t *tx) checkSourceOfModel(source string, uri splitLocation, ref *modelRef,
 	}
 	root := ""
 	if local || uri.proxied() {
-		model, err := t.loggedModelOrigin(modelID)
+		model, err := t.lockLoggedModel(modelID)
 		if isNotFound(err) {
 			return notContained(source, "model_id")
 		}
@@ -236,14 +228,14 @@ func notContained(source, parameter string) error {
 	return invalid("Invalid model version source: '%s'. The %s request parameter must identify the resource that contains the source.", source, parameter)
 }
 
-// loggedModelOrigin reads a logged model that is in use and, on PostgreSQL, locks it, because its tag may be extended.
-func (t *tx) loggedModelOrigin(id string) (*loggedModelOrigin, error) {
-	m, ok, err := pickOne[loggedModelOrigin](t, "SELECT model_id, experiment_id, artifact_location, source_run_id FROM logged_models WHERE model_id = ? AND lifecycle_stage <> ?"+t.forUpdate(), id, Deleted)
+// lockLoggedModel reads a logged model that is in use, and keeps its list of versions from being changed by others.
+func (t *tx) lockLoggedModel(id string) (*LoggedModel, error) {
+	m, ok, err := pickOne[LoggedModel](t, "SELECT "+loggedModelColumns+" FROM logged_models WHERE model_id = ? AND lifecycle_stage <> ?"+t.forUpdate(), id, Deleted)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return nil, notFound("Logged model with ID '%s' not found.", id)
+		return nil, modelNotFound(id)
 	}
 	return &m, nil
 }
@@ -252,18 +244,18 @@ func (t *tx) loggedModelOrigin(id string) (*loggedModelOrigin, error) {
 const tagModelVersions = "mlflow.modelVersions"
 
 // noteModelVersion adds a version to the list on its logged model.
-func (t *tx) noteModelVersion(m *loggedModelOrigin, name string, version int64) error {
+func (t *tx) noteModelVersion(m *LoggedModel, name string, version int64) error {
 	type entry struct {
 		Name    string `json:"name"`
 		Version int64  `json:"version"`
 	}
-	text, ok, err := pickOne[string](t, "SELECT tag_value FROM logged_model_tags WHERE model_id = ? AND tag_key = ?", m.ModelID, tagModelVersions)
+	text, ok, err := pickOne[string](t, "SELECT tag_value FROM logged_model_tags WHERE model_id = ? AND tag_key = ?", m.ID, tagModelVersions)
 	if err != nil {
 		return err
 	}
 	var list []json.RawMessage
 	if ok && text != "" && json.Unmarshal([]byte(text), &list) != nil {
-		return invalid("The tag %s of logged model '%s' is not a JSON list; correct or delete it first.", tagModelVersions, m.ModelID)
+		return invalid("The tag %s of logged model '%s' is not a JSON list; correct or delete it first.", tagModelVersions, m.ID)
 	}
 	added, err := json.Marshal(entry{name, version})
 	if err != nil {
@@ -273,9 +265,7 @@ func (t *tx) noteModelVersion(m *loggedModelOrigin, name string, version int64) 
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`INSERT INTO logged_model_tags (model_id, experiment_id, tag_key, tag_value) VALUES (?, ?, ?, ?)
-		ON CONFLICT (model_id, tag_key) DO UPDATE SET tag_value = excluded.tag_value`, m.ModelID, m.ExperimentID, tagModelVersions, string(all))
-	return err
+	return t.setLoggedModelTags(m, []Tag{{tagModelVersions, string(all)}})
 }
 
 // checkRelative refuses a location whose path would lead elsewhere when taken for a file's, in any percent encoding.
