@@ -26,7 +26,7 @@ func newTestVersion(t *testing.T, s *Store, name, source string) int64 {
 func TestModelVersion_NumbersAreNeverUsedAgain(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
-		newTestModel(t, s, "m")
+		newRegisteredModel(t, s, "m")
 		for want := int64(1); want <= 4; want++ {
 			if got := newTestVersion(t, s, "m", "s3://b/same"); got != want {
 				t.Fatalf("version %d, want %d", got, want)
@@ -43,7 +43,7 @@ func TestModelVersion_NumbersAreNeverUsedAgain(t *testing.T) {
 func TestDeleteModelVersion_DropsItsAliases(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
-		newTestModel(t, s, "m")
+		newRegisteredModel(t, s, "m")
 		newTestVersion(t, s, "m", "s3://b/1")
 		newTestVersion(t, s, "m", "s3://b/2")
 		for alias, version := range map[string]int64{"champion": 1, "challenger": 2} {
@@ -72,8 +72,8 @@ func TestCreateModelVersion_BlindRetryGetsTheSameVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		newTestModel(t, s, "m")
-		newTestModel(t, s, "n")
+		newRegisteredModel(t, s, "m")
+		newRegisteredModel(t, s, "n")
 		run := ""
 		first := NewModelVersion{Name: "m", Source: "s3://b/1", Tags: []Tag{{"a", "1"}, {"b", "2"}}}
 		change := func(fn func(*NewModelVersion)) NewModelVersion {
@@ -117,7 +117,7 @@ func TestCreateModelVersion_BlindRetryGetsTheSameVersion(t *testing.T) {
 		if err := s.DeleteRegisteredModel(ctx, "m"); err != nil {
 			t.Fatal(err)
 		}
-		newTestModel(t, s, "m")
+		newRegisteredModel(t, s, "m")
 		if v := must(s.CreateModelVersion(ctx, first))(t); v.Version != 1 || v.CurrentStage != StageNone {
 			t.Errorf("after the model was made anew: %+v", v)
 		}
@@ -127,8 +127,8 @@ func TestCreateModelVersion_BlindRetryGetsTheSameVersion(t *testing.T) {
 func TestCreateModelVersion_RepeatAfterAnAliasMovedIsAnother(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
-		newTestModel(t, s, "m")
-		newTestModel(t, s, "prod")
+		newRegisteredModel(t, s, "m")
+		newRegisteredModel(t, s, "prod")
 		newTestVersion(t, s, "m", "s3://b/1")
 		newTestVersion(t, s, "m", "s3://b/2")
 		for version := int64(1); version <= 2; version++ {
@@ -153,8 +153,8 @@ func TestCreateModelVersion_Sources(t *testing.T) {
 		if err := s.DeleteLoggedModel(ctx, gone.ID); err != nil {
 			t.Fatal(err)
 		}
-		newTestModel(t, s, "m")
-		newTestModel(t, s, "empty")
+		newRegisteredModel(t, s, "m")
+		newRegisteredModel(t, s, "empty")
 		must(s.CreateRegisteredModel(ctx, "p", "", []Tag{{"mlflow.prompt.is_prompt", "true"}}))(t)
 		must(s.CreateModelVersion(ctx, NewModelVersion{Name: "m", Source: *run.ArtifactURI + "/model", RunID: &run.ID}))(t)
 		prompt := []Tag{{"mlflow.prompt.is_prompt", "True"}}
@@ -294,7 +294,7 @@ func TestCreateModelVersion_LocalSourceStaysInItsRun(t *testing.T) {
 		if err := os.Symlink("/etc", filepath.Join(dir, "link")); err != nil {
 			t.Fatal(err)
 		}
-		newTestModel(t, s, "m")
+		newRegisteredModel(t, s, "m")
 		for source, fine := range map[string]bool{
 			dir:                             true,
 			dir + "/model":                  true,
@@ -324,7 +324,7 @@ func TestCreateModelVersion_OfALoggedModelIsNotedThere(t *testing.T) {
 		run := must(s.CreateRun(ctx, NewRun{}))(t)
 		model := must(s.CreateLoggedModel(ctx, NewLoggedModel{Name: "lm", SourceRunID: run.ID}))(t)
 		for _, name := range []string{"a", "b"} {
-			newTestModel(t, s, name)
+			newRegisteredModel(t, s, name)
 			v := must(s.CreateModelVersion(ctx, NewModelVersion{Name: name, Source: "models:/" + model.ID, ModelID: &model.ID}))(t)
 			if *v.RunID != run.ID || v.location() != model.ArtifactLocation {
 				t.Errorf("run %s at %s, want the logged model's %s at %s", *v.RunID, v.location(), run.ID, model.ArtifactLocation)
@@ -350,7 +350,7 @@ func TestCreateModelVersion_OfALoggedModelIsNotedThere(t *testing.T) {
 func TestTransitionStage(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
-		newTestModel(t, s, "m")
+		newRegisteredModel(t, s, "m")
 		for _, source := range []string{"s3://b/1", "s3://b/2", "s3://b/3"} {
 			newTestVersion(t, s, "m", source)
 		}
@@ -391,7 +391,7 @@ func TestTransitionStage(t *testing.T) {
 
 func TestCreateModelVersion_TwoReplicasNeverGiveANumberTwice(t *testing.T) {
 	replicas := twoReplicas(t)
-	newTestModel(t, replicas[0], "m")
+	newRegisteredModel(t, replicas[0], "m")
 	const writers, each = 8, 50
 	numbers := make([][]int64, writers)
 	group, ctx := errgroup.WithContext(t.Context())
@@ -424,7 +424,7 @@ func TestCreateModelVersion_TwoReplicasNeverGiveANumberTwice(t *testing.T) {
 
 func TestCreateModelVersion_RetriesOnTwoReplicasMakeOneVersion(t *testing.T) {
 	replicas := twoReplicas(t)
-	newTestModel(t, replicas[0], "m")
+	newRegisteredModel(t, replicas[0], "m")
 	group, ctx := errgroup.WithContext(t.Context())
 	for i := range 16 {
 		group.Go(func() error {
@@ -475,7 +475,7 @@ func whileChanging(t *testing.T, times int, change func(ctx context.Context, i i
 
 func TestTransitionStage_ReadersSeeExactlyOneInProduction(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		newTestModel(t, s, "m")
+		newRegisteredModel(t, s, "m")
 		newTestVersion(t, s, "m", "s3://b/1")
 		newTestVersion(t, s, "m", "s3://b/2")
 		must(s.TransitionStage(t.Context(), "m", 1, "Production", false))(t)
@@ -509,7 +509,7 @@ func TestTransitionStage_ReadersSeeExactlyOneInProduction(t *testing.T) {
 
 func TestTransitionStage_RacingReplicasLeaveOneInProduction(t *testing.T) {
 	replicas := twoReplicas(t)
-	newTestModel(t, replicas[0], "m")
+	newRegisteredModel(t, replicas[0], "m")
 	for i := range 4 {
 		newTestVersion(t, replicas[0], "m", fmt.Sprintf("s3://b/%d", i))
 	}
@@ -538,7 +538,7 @@ func TestTransitionStage_RacingReplicasLeaveOneInProduction(t *testing.T) {
 
 func TestSetAlias_AlwaysResolvesWhileItMoves(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		newTestModel(t, s, "m")
+		newRegisteredModel(t, s, "m")
 		newTestVersion(t, s, "m", "s3://b/1")
 		newTestVersion(t, s, "m", "s3://b/2")
 		if err := s.SetAlias(t.Context(), "m", "champion", 1); err != nil {
@@ -560,7 +560,7 @@ func TestSetAlias_AlwaysResolvesWhileItMoves(t *testing.T) {
 func TestRegistry_WritesRacingADeleteAreRefusedCleanly(t *testing.T) {
 	replicas := twoReplicas(t)
 	for round := range 10 {
-		newTestModel(t, replicas[0], "m")
+		newRegisteredModel(t, replicas[0], "m")
 		newTestVersion(t, replicas[0], "m", fmt.Sprintf("s3://b/%d", round))
 		group, ctx := errgroup.WithContext(t.Context())
 		ok := func(err error) error {

@@ -9,7 +9,7 @@ import (
 	"greenroom/models/modelstest"
 )
 
-func newTestModel(t *testing.T, s *Store, name string) {
+func newRegisteredModel(t *testing.T, s *Store, name string) {
 	t.Helper()
 	must(s.CreateRegisteredModel(t.Context(), name, "", nil))(t)
 }
@@ -34,7 +34,7 @@ func TestRegisteredModel_Life(t *testing.T) {
 		if m := must(s.UpdateRegisteredModel(ctx, "churn", ""))(t); deref(m.Description) != "" {
 			t.Errorf("description %q is not cleared", deref(m.Description))
 		}
-		newTestModel(t, s, "other")
+		newRegisteredModel(t, s, "other")
 		_, err := s.RenameRegisteredModel(ctx, "churn", "other")
 		wantError(t, err, ResourceAlreadyExists, "Registered Model (name=other) already exists.")
 
@@ -52,7 +52,7 @@ func TestRegisteredModel_Life(t *testing.T) {
 		}
 		_, err = s.RegisteredModel(ctx, "churn2")
 		wantError(t, err, ResourceDoesNotExist, "Registered Model with name=churn2 not found")
-		newTestModel(t, s, "churn2")
+		newRegisteredModel(t, s, "churn2")
 		if m := must(s.RegisteredModel(ctx, "churn2"))(t); len(m.Tags)+len(m.Aliases)+len(m.LatestVersions) != 0 {
 			t.Errorf("the name's earlier model left something behind: %+v", m)
 		}
@@ -63,7 +63,7 @@ func TestCreateRegisteredModel_SaysWhatHasTheName(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
 		prompt := []Tag{{"mlflow.prompt.is_prompt", "true"}}
-		newTestModel(t, s, "m")
+		newRegisteredModel(t, s, "m")
 		must(s.CreateRegisteredModel(ctx, "p", "", prompt))(t)
 		for _, c := range []struct {
 			name string
@@ -84,7 +84,7 @@ func TestCreateRegisteredModel_SaysWhatHasTheName(t *testing.T) {
 func TestRegistry_RefusesWhatOneDatabaseCouldNotHold(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
-		newTestModel(t, s, "m")
+		newRegisteredModel(t, s, "m")
 		create := func(n NewModelVersion) error {
 			n.Name = "m"
 			if n.Source == "" {
@@ -131,7 +131,7 @@ func TestSearchRegisteredModels_HidesPromptsAndPages(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
 		for _, name := range []string{"a", "b", "c"} {
-			newTestModel(t, s, name)
+			newRegisteredModel(t, s, name)
 			for _, source := range []string{"s3://b/1", "s3://b/2", "s3://b/3"} {
 				must(s.CreateModelVersion(ctx, NewModelVersion{Name: name, Source: source, Tags: []Tag{{"of", name + source}}}))(t)
 			}
@@ -177,7 +177,7 @@ func TestSearchRegisteredModels_HidesPromptsAndPages(t *testing.T) {
 func TestSetAlias_Names(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
-		newTestModel(t, s, "m")
+		newRegisteredModel(t, s, "m")
 		must(s.CreateModelVersion(ctx, NewModelVersion{Name: "m", Source: "s3://b/1"}))(t)
 		for alias, want := range map[string]string{
 			"":       "Registered model alias name cannot be empty.",
