@@ -238,6 +238,9 @@ func parseJSON(body []byte) (any, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, nil
 	}
+	if !utf8.Valid(body) {
+		return nil, invalid("The request body is not valid JSON: it must be UTF-8.")
+	}
 	p := jsonParser{json.NewDecoder(bytes.NewReader(body))}
 	p.dec.UseNumber()
 	value, err := p.value(0)

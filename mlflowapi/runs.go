@@ -307,7 +307,7 @@ func (a *API) logModel(ctx context.Context, req *logModelRequest) (*empty, error
 			delete(config, "config")
 		}
 	}
-	kept := map[string]any{"flavors": flavors}
+	kept := map[string]any{"flavors": flavors, "model_uuid": nil}
 	for _, name := range []string{"run_id", "utc_time_created", "artifact_path", "model_uuid"} {
 		if v, ok := model[name]; ok {
 			kept[name] = v

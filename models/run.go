@@ -80,7 +80,8 @@ func (s *Store) prepareRun(n *NewRun) error {
 	seen := make(map[string]bool, len(n.Tags))
 	nameTag := ""
 	for i := range n.Tags {
-		tag, err := s.opts.checkTag("tags["+strconv.Itoa(i)+"].", n.Tags[i])
+		// MLflow checks no characters of the keys that come with a new run, so clients may send any.
+		tag, err := s.opts.fitTag("tags["+strconv.Itoa(i)+"].", n.Tags[i])
 		if err != nil {
 			return err
 		}

@@ -229,7 +229,10 @@ func (s *Store) MetricHistory(ctx context.Context, runID, key string, offset, li
 	err = s.view(ctx, func(t *tx) error {
 		q := "SELECT key, value, timestamp, step, is_nan FROM metrics WHERE run_uuid = ? AND key = ? ORDER BY timestamp, step, value"
 		args := []any{runID, key}
-		if limit > 0 {
+		if limit > 0 || offset > 0 {
+			if limit == 0 {
+				limit = math.MaxInt32
+			}
 			q += " LIMIT ? OFFSET ?"
 			args = append(args, limit, offset)
 		}
@@ -327,7 +330,7 @@ func checkMetric(at string, m Metric) error {
 		return err
 	}
 	if m.Timestamp < 0 {
-		return invalid("Invalid value %d for parameter '%stimestamp' supplied: metric '%s' (value=%s). Timestamp must be a nonnegative long (64-bit integer) ", m.Timestamp, at, m.Key, strconv.FormatFloat(m.Float(), 'g', -1, 64))
+		return invalid("Invalid value %d for parameter '%stimestamp' supplied: metric '%s' (value=%s). Timestamp must be a nonnegative long (64-bit integer) ", m.Timestamp, at, m.Key, pythonFloat(m.Float()))
 	}
 	if (m.DatasetName == "") != (m.DatasetDigest == "") {
 		return invalid("Both dataset_name and dataset_digest must be provided if one is provided")
@@ -356,11 +359,31 @@ func (o Options) checkTag(at string, t Tag) (Tag, error) {
 	if err := checkName(at+"key", t.Key); err != nil {
 		return t, err
 	}
+	return o.fitTag(at, t)
+}
+
+// fitTag checks the lengths of a tag, and cuts its value if the server is told to.
+func (o Options) fitTag(at string, t Tag) (Tag, error) {
 	if err := checkLength(at+"key", t.Key, maxKey); err != nil {
 		return t, err
 	}
 	value, err := o.fitValue(at+"value", t.Value, maxTagValue)
 	return Tag{t.Key, value}, err
+}
+
+// pythonFloat prints a number as MLflow's messages do: always with a point or an exponent.
+func pythonFloat(f float64) string {
+	switch abs := math.Abs(f); {
+	case math.IsNaN(f):
+		return "nan"
+	case abs != 0 && abs < 1e-4 || abs >= 1e16:
+		return strconv.FormatFloat(f, 'e', -1, 64)
+	}
+	text := strconv.FormatFloat(f, 'f', -1, 64)
+	if !strings.Contains(text, ".") {
+		text += ".0"
+	}
+	return text
 }
 
 // pythonString quotes text as MLflow's messages show lists of strings.
