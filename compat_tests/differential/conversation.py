@@ -245,7 +245,8 @@ def _contains(whole, part):
 
 
 def _media(value):
-    return value.replace("; charset=utf-8", "").strip() if value else value
+    """A header's value without its charset; of a file name that is not ASCII only the encoded form counts."""
+    return re.sub(r"; charset=utf-8$|filename=\S+(?=; filename\*=)", "", value) if value else value
 
 
 def _compact(value):

@@ -22,6 +22,8 @@ STORAGE_TEXT = "<storage engine's text>"
 
 # Lists whose order genuine MLflow leaves to the database.
 UNORDERED = {"tags", "params", "aliases", "latest_versions", "dataset_inputs", "model_inputs", "model_outputs"}
+# Tags that the server writes as JSON, whose spacing and order of names mean nothing.
+JSON_TAGS = {"mlflow.log-model.history", "mlflow.modelVersions"}
 NAME_FIELDS = {"run_name", "name"}
 RECENT_MS = 6 * 3600 * 1000
 
@@ -59,7 +61,7 @@ class Masker:
             masked = {k: self.body(v, k) for k, v in value.items() if k not in ("sqlstate", "error_class")}
             if value.get("key") == "mlflow.runName" and GENERATED_NAME.match(str(value.get("value"))):
                 masked["value"] = "<generated name>"
-            if value.get("key") == "mlflow.log-model.history":
+            if value.get("key") in JSON_TAGS:
                 masked["value"] = json.loads(masked["value"])
             if field == "data" and "metrics" in masked:
                 masked["metrics"].sort(key=_order)

@@ -4,6 +4,7 @@ from catalogue import experiment, run, scenario
 from conversation import ARTIFACTS, Ours
 from known_differences import crashes, refused
 
+ENVELOPE = refused("errors-are-json", "Artifact path", genuine=400)
 ROOT = ARTIFACTS + "/<exp>/<run>/artifacts"
 
 
@@ -38,7 +39,7 @@ def artifact_lives(c):
     for path in (None, "", "d", "d/e", "d/", "nope", "a.txt", "/d", "..", "d/../..", "%2e%2e"):
         c.get("artifacts/list", {"run_id": "<run>", **({"path": path} if path is not None else {})})
     c.get(ROOT + "/nope")
-    c.get(ROOT + "/d")
+    c.get(ROOT + "/d", **ENVELOPE)
     c.get(ROOT + "/a.txt/x")
     c.delete(ROOT + "/d/b.json")
     c.delete(ROOT + "/d/b.json")
@@ -53,9 +54,11 @@ def artifact_lives(c):
 @scenario
 def artifact_types(c):
     _run(c)
-    for name in ("a.txt", "a.json", "a.yaml", "a.yml", "a.html", "a.htm", "a.svg", "a.png", "a.jpg", "a.csv", "a.md", "a.py", "a.js", "a.xml", "a.pkl", "a.bin", "a.ipynb", "MLmodel", "a.pdf", "a.zip", "a.tar.gz", "a.log", "noext", "conda.yaml", "a.ini"):
+    for name in ("a.txt", "a.json", "a.yaml", "a.yml", "a.html", "a.htm", "a.svg", "a.png", "a.jpg", "a.csv", "a.md", "a.py", "a.js", "a.xml", "a.pkl", "a.bin", "a.ipynb", "MLmodel", "a.pdf", "a.zip", "a.tar", "a.log", "noext", "conda.yaml", "a.ini"):
         c.put(f"{ROOT}/{name}", "content")
         c.get(f"{ROOT}/{name}")
+    c.put(ROOT + "/a.tar.gz", "content")
+    c.get(ROOT + "/a.tar.gz", differs="content-types", genuine=200, ours=Ours(200))
 
 
 @scenario
@@ -70,15 +73,21 @@ def artifact_ranges(c):
 @scenario
 def artifact_names(c):
     _run(c)
-    for name in ("sp%20ace.txt", "%E6%97%A5%E6%9C%AC.txt", "a%25b.txt", "a+b.txt", "a%2Bb.txt", "q%22uote.txt", "a'b.txt", "a;b.txt", "a&b=c.txt", ".hidden", "a%3Fb.txt", "tilde~.txt", "-dash", "a%2Fb.txt"):
+    for name in ("sp%20ace.txt", "%E6%97%A5%E6%9C%AC.txt", "a%25b.txt", "a+b.txt", "a%2Bb.txt", "q%22uote.txt", "a'b.txt", "a;b.txt", "a&b=c.txt", ".hidden", "tilde~.txt", "-dash", "a%2Fb.txt"):
         c.put(f"{ROOT}/{name}", name)
         c.get(f"{ROOT}/{name}")
     _list(c, "")
     c.get("artifacts/list", {"run_id": "<run>"})
-    for name in ("a%23b.txt", "x%5Cb.txt", "..", "../x", "%2e%2e/x", "%252e%252e/x", "d/../../x", "a%00b", "%2Fetc%2Fpasswd", "a//b.txt", "./x.txt", "C:%5Cx", "file:%2F%2F%2Fetc%2Fpasswd"):
+    for name in ("a%23b.txt", "..", "../x", "%2e%2e/x", "%252e%252e/x", "d/../../x", "a//b.txt"):
         c.get(f"{ROOT}/{name}")
         c.put(f"{ROOT}/{name}", "x")
-    c.put(ROOT + "/dir/", "x")
+    for name in ("a%3Fb.txt", "x%5Cb.txt", "C:%5Cx", "a%00b"):
+        c.put(f"{ROOT}/{name}", "x", **refused("artifact-names", "Invalid path"))
+        c.get(f"{ROOT}/{name}", **refused("artifact-names", "Invalid path", genuine=(200, 404)))
+    for name in ("%2Fetc%2Fpasswd", "./x.txt", "file:%2F%2F%2Fetc%2Fpasswd"):
+        c.get(f"{ROOT}/{name}")
+        c.put(f"{ROOT}/{name}", "x", differs="artifact-names", genuine=500, ours=Ours(200))
+    c.put(ROOT + "/dir/", "x", **ENVELOPE)
     for path in ("..", "<exp>/..", "/", "%2e%2e", "a/../..", "/etc", "file:///etc"):
         c.get(ARTIFACTS, {"path": path})
     for path in ("..", "%2e%2e", "%2e%2e%2f%2e%2e", "<exp>/../.."):
@@ -99,7 +108,7 @@ def artifact_clashes(c):
 def artifact_store_is_not_wiped(c):
     _run(c)
     c.put(ROOT + "/keep.txt", "x")
-    c.delete(ARTIFACTS + "/")
+    c.delete(ARTIFACTS + "/", **refused("delete-everything", genuine=404))
     c.get(ROOT + "/keep.txt")
     c.delete(ARTIFACTS + "/%2e", **refused("delete-everything", genuine=500))
     c.get(ROOT + "/keep.txt", differs="delete-everything", genuine=404, ours=Ours(200))

@@ -2,7 +2,7 @@
 
 from catalogue import experiment, logged_model, run, scenario, tags
 from conversation import Ours
-from known_differences import crashes, dropped, refused
+from known_differences import clearer, crashes, dropped, refused
 
 
 @scenario
@@ -64,7 +64,7 @@ def logged_model_create(c):
     ):
         c.post("logged-models", {"experiment_id": "<exp>", "name": "m", **body})
     c.post("logged-models", {"experiment_id": "<exp>", "name": "m", "tags": "x"})
-    c.post("logged-models", {"experiment_id": "<exp>", "name": "m", "params": [{"key": "a", "value": "1"}, {"key": "a", "value": "2"}]})
+    c.post("logged-models", {"experiment_id": "<exp>", "name": "m", "params": [{"key": "a", "value": "1"}, {"key": "a", "value": "2"}]}, **refused("sql-text-in-errors", "'a'", genuine=400))
     c.post("logged-models", {"experiment_id": "<exp>", "name": "n" * 501}, **refused("over-long-names", "500", genuine=(200, 400)))
 
 
@@ -81,14 +81,15 @@ def logged_model_refused(c):
     c.post(f"logged-models/{none}/params", {"model_id": none, "params": tags(a="1")})
     c.patch("logged-models/<lm>", {"model_id": "<lm>"})
     c.patch("logged-models/<lm>", {"model_id": "<lm>", "status": "FOO"}, **refused("unknown-enum-name", "FOO", genuine=(200, 400)))
-    c.patch("logged-models/<lm>/tags", {"model_id": "<lm>", "tags": [{"key": "", "value": "1"}]})
+    c.patch("logged-models/<lm>/tags", {"model_id": "<lm>", "tags": [{"key": "", "value": "1"}]}, **refused("nonsense-refused", "tags[0].key"))
     c.patch("logged-models/<lm>/tags", {"model_id": "<lm>", "tags": "x"})
     c.patch("logged-models/<lm>/tags", {"model_id": "<lm>"})
     c.post("logged-models/<lm>/params", {"model_id": "<lm>", "params": "x"})
     c.post("logged-models/<lm>/params", {"model_id": "<lm>"})
     c.post("logged-models/<lm>/params", {"model_id": "<lm>", "params": tags(a="1")})
     c.post("logged-models/<lm>/params", {"model_id": "<lm>", "params": tags(a="2")}, **refused("sql-text-in-errors", "'a'", genuine=400))
-    c.get("logged-models/<lm>")
+    info = {"model": {"info": {"status": "LOGGED_MODEL_PENDING"}, "data": {"params": tags(a="1")}}}
+    c.get("logged-models/<lm>", differs="unknown-enum-name", genuine=200, ours=Ours(200, body=info))
 
 
 FILTERS = [
@@ -122,10 +123,7 @@ FILTERS = [
     "name = 'one' AND metrics.acc > 0.5 AND params.lr = '0.1'",
 ]
 FILTERS_REFUSED = [
-    "metrics.acc = 'x'",
     "metrics.acc LIKE '0.5'",
-    "metrics.acc > 'abc'",
-    "metrics.acc IS NULL",
     "foo.acc > 1",
     "name = 'a' OR name = 'b'",
     "(name = 'a')",
@@ -155,7 +153,17 @@ def search_logged_models(c):
         c.post(search, {**by_name, "filter": filter})
     for filter in FILTERS_REFUSED:
         c.post(search, {**by_name, "filter": filter})
-    c.post(search, {**by_name, "filter": "nope = 'x'"}, **crashes("nope"))
+    for filter in ("nope = 'x'", "metrics.acc = 'x'", "metrics.acc > 'abc'"):
+        c.post(search, {**by_name, "filter": filter}, **crashes("(at position"))
+    c.post(search, {**by_name, "filter": "metrics.acc IS NULL"}, **clearer("Invalid comparison: acc IS NULL"))
+    one = {"experiment_ids": ["<exp>"]}
+    for order_by in ([{"field_name": ""}], [{}]):
+        c.post(search, {**one, "order_by": order_by}, **clearer("`field_name`"))
+    c.post(search, {**one, "order_by": ["name"]}, **clearer("order_by[0]"))
+    c.post(search, {**one, "order_by": [{"field_name": "name", "ascending": "true"}]}, **dropped("order_by[0].ascending"))
+    c.post(search, {**one, "order_by": [{"field_name": "metrics.acc", "dataset_digest": "d1"}]}, **refused("nonsense-refused", "dataset_name"))
+    for field in ("attributes.name", "attributes.creation_timestamp"):
+        c.post(search, {**one, "order_by": [{"field_name": field}]}, differs="more-is-understood", genuine=400, ours=Ours(200))
     for order_by in (
         [{"field_name": "name", "ascending": False}],
         [{"field_name": "metrics.acc"}],
@@ -164,18 +172,11 @@ def search_logged_models(c):
         [{"field_name": "metrics.acc", "ascending": False, "dataset_name": "ds"}],
         [{"field_name": "model_type"}, {"field_name": "name"}],
         [{"field_name": "creation_timestamp"}, {"field_name": "name"}],
-        [{"field_name": "attributes.name"}],
-        [{"field_name": "attributes.creation_timestamp", "ascending": False}, {"field_name": "name"}],
         [{"field_name": "nope"}],
         [{"field_name": "tags.env"}],
         [{"field_name": "params.lr"}],
-        [{"field_name": ""}],
-        [{}],
-        ["name"],
         "name",
-        [{"field_name": "name", "ascending": "true"}],
         [{"field_name": "name", "dataset_name": "ds"}],
-        [{"field_name": "metrics.acc", "dataset_digest": "d1"}],
     ):
         c.post(search, {"experiment_ids": ["<exp>"], "order_by": order_by})
     for datasets in (
@@ -196,13 +197,14 @@ def search_logged_models(c):
     page = {**by_name, "max_results": 2}
     c.post(search, page, keep={"page": "next_page_token"})
     c.post(search, {**page, "page_token": "<page>"})
-    c.post(search, {**page, "page_token": "<page>", "filter": "name = 'one'"})
-    c.post(search, {**page, "page_token": "<page>", "experiment_ids": ["<exp2>"]})
-    c.post(search, {"experiment_ids": ["<exp>"], "page_token": "<page>"})
+    c.post(search, {**page, "page_token": "<page>", "filter": "name = 'one'"}, **clearer("Filter string in the page token does not match"))
+    c.post(search, {**page, "page_token": "<page>", "experiment_ids": ["<exp2>"]}, **clearer("Experiment IDs in the page token do not match"))
+    c.post(search, {"experiment_ids": ["<exp>"], "page_token": "<page>"}, **clearer("Order by in the page token does not match"))
     c.post(search, {**page, "page_token": "abc"}, **crashes("page token"))
-    c.post(search, {**page, "page_token": "e30="})
+    c.post(search, {**page, "page_token": "e30="}, **clearer("page token"))
     c.post(search, {"experiment_ids": ["<exp>"], "order_by": [{"field_name": "metrics"}]}, **crashes("metrics"))
-    for max_results in (0, -1, "2", "x", 51):
+    c.post(search, {**by_name, "max_results": -1}, **refused("nonsense-refused", "max_results"))
+    for max_results in (0, "2", "x", 51):
         c.post(search, {**by_name, "max_results": max_results})
 
 
@@ -225,25 +227,24 @@ def inputs(c):
     c.get("runs/get", {"run_id": "<run>"})
     c.post(log, {"run_id": "<run>"})
     c.post(log, {"run_id": "<run>", "datasets": []})
+    for field, length in (("name", 501), ("digest", 37), ("source", 65536), ("schema", 1048576)):
+        c.post(log, {"run_id": "<run>", "datasets": [{"dataset": {**data, field: "n" * length}}]}, **clearer(f"'datasets[0].dataset.{field}' exceeds"))
+    for tag, where in (({"key": "k" * 256, "value": "v"}, "key"), ({"key": "k", "value": "v" * 501}, "value")):
+        c.post(log, {"run_id": "<run>", "datasets": [{"tags": [tag], "dataset": data}]}, **clearer(f"'datasets[0].tags[0].{where}' exceeds"))
     for body in (
-        {"datasets": [{"dataset": {**data, "name": "n" * 501}}]},
-        {"datasets": [{"dataset": {**data, "digest": "d" * 37}}]},
-        {"datasets": [{"dataset": {**data, "source": "s" * 65536}}]},
-        {"datasets": [{"tags": [{"key": "k" * 256, "value": "v"}], "dataset": data}]},
-        {"datasets": [{"tags": [{"key": "k", "value": "v" * 501}], "dataset": data}]},
         {"datasets": "x"},
-        {"datasets": [5]},
         {"run_id": "f" * 32, "datasets": [{"dataset": data}]},
         {"run_id": "$$", "datasets": [{"dataset": data}]},
         {"run_id": ""},
         {"run_id": None},
         {"models": "x"},
-        {"datasets": [{"dataset": {"digest": "1", "source_type": "a", "source": "b"}}]},
-        {"datasets": [{"tags": []}]},
     ):
         c.post(log, {"run_id": "<run>", **body})
     c.get("runs/get", {"run_id": "<run>"})
     c.post("runs/search", {"experiment_ids": ["<exp>"], "order_by": ["run_name"]})
+    c.post(log, {"run_id": "<run>", "datasets": [5]}, **dropped("datasets[0]"))
+    c.post(log, {"run_id": "<run>", "datasets": [{"dataset": {"digest": "1", "source_type": "a", "source": "b"}}]}, **refused("nonsense-refused", "datasets[0].dataset.name"))
+    c.post(log, {"run_id": "<run>", "datasets": [{"tags": []}]}, **refused("nonsense-refused", "datasets[0].dataset"))
 
 
 @scenario

@@ -2,7 +2,7 @@
 
 from catalogue import experiment, run, scenario, tags
 from conversation import Ours
-from known_differences import crashes, dropped, refused
+from known_differences import clearer, crashes, dropped, refused
 
 
 @scenario
@@ -24,17 +24,17 @@ def metric_values_that_genuine_logs_as_zero(c):
     body = '{"run_id": "<run>", "key": "m", "value": %s, "timestamp": %s}'
     json = {"Content-Type": "application/json"}
     zero = {"differs": "silent-zero", "genuine": 200}
-    for spelling, value in (("nan", "NaN"), ("NAN", "NaN"), ("INFINITY", 1.7976931348623157e308), ("-inf", -1.7976931348623157e308)):
+    for spelling, value in (("nan", "NaN"), ("INFINITY", 1.7976931348623157e308), ("-inf", -1.7976931348623157e308)):
         c.post("runs/log-metric", {"run_id": "<run>", "key": "key " + spelling, "value": spelling, "timestamp": 1})
         seen = Ours(200, body={"metrics": [{"key": "key " + spelling, "value": value, "timestamp": 1, "step": 0}]})
-        if spelling in ("-inf", "INFINITY"):
+        if "inf" in spelling.lower():
             c.get("metrics/get-history", {"run_id": "<run>", "metric_key": "key " + spelling})
         else:
             c.get("metrics/get-history", {"run_id": "<run>", "metric_key": "key " + spelling}, ours=seen, **zero)
     c.call("POST", "runs/log-metric", body=body % ("NaN", "1"), headers=json, **refused("silent-zero", "NaN"))
-    c.call("POST", "runs/log-metric", body=body % ("Infinity", "1"), headers=json)
+    c.call("POST", "runs/log-metric", body=body % ("Infinity", "1"), headers=json, **refused("silent-zero", "Infinity"))
     c.call("POST", "runs/log-metric", body=body % ("1", "1.5"), headers=json, **refused("silent-zero", "timestamp"))
-    c.call("POST", "runs/log-metric", body=body % ("1", "true"), headers=json)
+    c.call("POST", "runs/log-metric", body=body % ("1", "true"), headers=json, **dropped("timestamp"))
     c.call("POST", "runs/log-metric", body=body % ('"abc"', "1"), headers=json)
     c.call("POST", "runs/log-metric", body=body % ("[1]", "1"), headers=json, **crashes("value"))
     c.call("POST", "runs/log-metric", body=body % ("1", '"x"'), headers=json)
@@ -59,7 +59,6 @@ def metric_refused(c):
         {"value": None},
         {"value": ""},
         {"timestamp": None},
-        {"timestamp": ""},
         {"timestamp": -1},
         {"step": "abc"},
         {"run_id": "f" * 32},
@@ -69,8 +68,9 @@ def metric_refused(c):
         {"dataset_name": 5},
     ):
         c.post("runs/log-metric", {**good, **body})
+    c.post("runs/log-metric", {**good, "timestamp": ""}, **clearer("timestamp"))
     c.post("runs/log-metric", {**good, "step": [1]}, **crashes("step"))
-    c.post("runs/log-metric", {**good, "model_id": "m-" + "0" * 32}, **refused("sql-text-in-errors", "m-" + "0" * 32, genuine=400, status=404, code="RESOURCE_DOES_NOT_EXIST"))
+    c.post("runs/log-metric", {**good, "model_id": "m-" + "0" * 32}, **refused("sql-text-in-errors", "m-" + "0" * 32, genuine=400))
     c.post("runs/log-metric", {**good, "key": "k" * 250})
     c.post("runs/log-metric", {**good, "key": "ünï a/b:c-d_e.f"})
     c.post("runs/log-metric", {**good, "step": "7", "timestamp": "123"})
@@ -191,6 +191,6 @@ def batch_refused_changes_nothing(c):
         c.post("runs/log-batch", {"run_id": "<run>", **good, **body})
     c.get("runs/get", {"run_id": "<run>"})
     unknown_model = {"metrics": [{"key": "m", "value": 1, "timestamp": 5, "model_id": "m-" + "0" * 32}], "params": tags(landed="?")}
-    c.post("runs/log-batch", {"run_id": "<run>", **unknown_model}, **refused("sql-text-in-errors", "m-" + "0" * 32, genuine=400, status=404, code="RESOURCE_DOES_NOT_EXIST"))
+    c.post("runs/log-batch", {"run_id": "<run>", **unknown_model}, **refused("sql-text-in-errors", "m-" + "0" * 32, genuine=400))
     params = {"run": {"data": {"params": tags(bp="1")}}}
     c.get("runs/get", {"run_id": "<run>"}, differs="half-landed-batch", genuine=200, ours=Ours(200, body=params))

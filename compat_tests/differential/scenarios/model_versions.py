@@ -2,7 +2,7 @@
 
 from catalogue import experiment, logged_model, model, run, scenario, tags, version
 from conversation import Ours
-from known_differences import crashes, dropped, refused
+from known_differences import clearer, crashes, dropped, refused
 
 
 @scenario
@@ -61,7 +61,7 @@ def version_sources(c):
     c.post(create, {"name": "<u>", "source": "models:/<u>/1"})
     c.get("model-versions/get", {"name": "<u>", "version": "4"})
     c.get("model-versions/get-download-uri", {"name": "<u>", "version": "4"})
-    c.post(create, {"name": "<u>", "source": "models:/<u>/1", "run_id": "<run>"})
+    c.post(create, {"name": "<u>", "source": "models:/<u>/2", "run_id": "<run>"})
     for source in ("s3://b/x", "gs://b/x", "wasbs://c@a.blob.core.windows.net/x", "dbfs:/x/y", "s3://b/x y/ünï"):
         c.post(create, {"name": "<u>", "source": source})
     c.post(create, {"name": "<u>", "source": "s3://b/with run", "run_id": "f" * 32})
@@ -82,12 +82,10 @@ def version_sources(c):
         ("models:/<u>nope/1", {}),
         ("models:/<u>/1", {"run_id": "<other>"}),
         ("models:/m-" + "0" * 32, {}),
-        ("models:/m-" + "0" * 32, {"model_id": "m-" + "0" * 32}),
         ("models:/", {}),
         ("/local/path", {}),
         ("/local/path", {"run_id": "<run>"}),
         ("file:///local/path", {}),
-        ("file:///local/path", {"run_id": "<run>"}),
         ("relative/path", {}),
         ("s3://b/../x", {}),
         ("s3://b/%2e%2e/x", {}),
@@ -97,6 +95,9 @@ def version_sources(c):
         (5, {}),
     ):
         c.post(create, {"name": "<u>", "source": source, **fields})
+    none = "m-" + "0" * 32
+    c.post(create, {"name": "<u>", "source": "models:/" + none, "model_id": none}, **crashes(none, status=404, code="RESOURCE_DOES_NOT_EXIST"))
+    c.post(create, {"name": "<u>", "source": "file:///local/path", "run_id": "<run>"}, **clearer("'file:///local/path'"))
     c.get("model-versions/search", {"filter": "name = '<u>'"})
 
 

@@ -5,17 +5,23 @@ from conversation import Ours
 from known_differences import clearer, crashes, dropped, refused
 
 JSON = {"Content-Type": "application/json"}
+SERVER_INFO = {
+    "differs": "features-not-served",
+    "genuine": 200,
+    "ours": Ours(200, body={"store_type": "SqlStore", "workspaces_enabled": False, "multipart_uploads_enabled": False, "features_enabled": {"gateway": False}}),
+}
 CREATE = "experiments/create"
 
 
 @scenario
 def content_types(c):
-    for content_type in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx", "text/json", "multipart/form-data", ""):
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx", "text/json", "multipart/form-data"):
         c.call("POST", CREATE, body='{"name": "<u>never"}', headers={"Content-Type": content_type})
     c.call("POST", CREATE, body='{"name": "<u>none"}')
     c.call("POST", CREATE, body='{"name": "<u>a"}', headers={"Content-Type": "application/json; charset=utf-8"})
     c.call("POST", CREATE, body='{"name": "<u>b"}', headers={"Content-Type": "application/json;charset=UTF-8"})
-    c.call("POST", CREATE, body='{"name": "<u>c"}', headers={"Content-Type": "Application/JSON"})
+    c.call("POST", CREATE, body='{"name": "<u>c"}', headers={"Content-Type": "Application/JSON"}, differs="more-is-understood", genuine=400, ours=Ours(200))
+    c.call("POST", CREATE, body='{"name": "<u>d"}', headers={"Content-Type": ""}, **clearer("Content-Type header is missing"))
     model(c, "<u>")
     c.call("PATCH", "registered-models/update", body='{"name": "<u>", "description": "d"}')
     c.call("PATCH", "registered-models/update", body='{"name": "<u>", "description": "e"}', headers={"Content-Type": "text/plain"})
@@ -44,20 +50,21 @@ def field_names(c):
     c.get("experiments/get", {"experiment_id": "<exp>"})
     c.post(CREATE, {"name": "<u>both", "artifactLocation": "s3://b/x", "artifact_location": "s3://b/y"})
     c.post(CREATE, {"name": "<u>unknown", "nope": 1, "deep": {"a": [1, {"b": 2}]}})
-    c.post("experiments/update", {"experimentId": "<exp>", "newName": "<u>renamed"})
+    understood = {"differs": "more-is-understood", "genuine": 400, "ours": Ours(200)}
+    c.post("experiments/update", {"experimentId": "<exp>", "newName": "<u>renamed"}, **understood)
     c.post("runs/create", {"experimentId": "<exp>", "runName": "r", "startTime": "5"}, keep={"run": "run.info.run_id"})
-    c.post("runs/log-metric", {"runId": "<run>", "key": "m", "value": 1, "timestamp": 1})
-    c.post("runs/log-batch", {"runId": "<run>", "metrics": [{"key": "m", "value": 2, "timestamp": 2, "datasetName": "d"}]})
     c.get("runs/get", {"runId": "<run>"})
     c.get("runs/get", {"run_id": "<run>", "nope": "1"})
     c.get("runs/get", {"run_id": ["<run>", "<run>"]})
+    c.post("runs/log-metric", {"runId": "<run>", "key": "m", "value": 1, "timestamp": 1}, **understood)
+    c.post("runs/log-batch", {"runId": "<run>", "metrics": [{"key": "m", "value": 2, "timestamp": 2}]}, **understood)
 
 
 @scenario
 def get_with_a_body(c):
     experiment(c, "<u>")
     c.call("GET", "experiments/get", json={"experiment_id": "<exp>"})
-    c.call("GET", "experiments/get", json={"experimentId": "<exp>"})
+    c.call("GET", "experiments/get", json={"experimentId": "<exp>"}, differs="more-is-understood", genuine=400, ours=Ours(200))
     c.call("GET", "experiments/get", query={"experiment_id": "<exp>"}, json={"experiment_id": "0"})
     c.call("GET", "experiments/get", body='{"experiment_id": "<exp>"}')
     c.call("GET", "experiments/search", json={"filter": "name = '<u>'", "max_results": 5})
@@ -70,13 +77,19 @@ def numbers(c):
     experiment(c, "<u>")
     run(c)
     metric = {"run_id": "<run>", "key": "m", "value": 1, "timestamp": 1}
-    for field, value in (("timestamp", 5), ("timestamp", "5"), ("timestamp", 5.0), ("timestamp", 1e3), ("step", "-5"), ("step", " 5"), ("step", "5.0"), ("step", True), ("timestamp", None), ("value", False)):
+    for field, value in (("timestamp", 5), ("timestamp", "5"), ("timestamp", 5.0), ("timestamp", 1e3), ("step", "-5"), ("timestamp", None), ("value", False)):
         c.post("runs/log-metric", {**metric, "key": f"{field} {value}", field: value})
+    run(c, "dropped")
+    for value in (" 5", "5.0", True):
+        c.post("runs/log-metric", {**metric, "run_id": "<dropped>", "step": value}, **dropped("step"))
+    run(c, "beyond")
+    metric = {**metric, "run_id": "<beyond>"}
     for value in (9223372036854775808, "9223372036854775808", 1e30):
         c.post("runs/log-metric", {**metric, "step": value}, **refused("number-beyond-64-bits", "step", genuine=(200, 400, 500)))
     c.get("runs/get", {"run_id": "<run>"})
-    c.post("runs/search", {"experiment_ids": ["<exp>"], "max_results": "1"})
-    c.post("runs/search", {"experiment_ids": ["<exp>"], "max_results": 1.0})
+    numbered = {"experiment_ids": ["<exp>"], "filter": "run_name = 'run'"}
+    c.post("runs/search", {**numbered, "max_results": "1"})
+    c.post("runs/search", {**numbered, "max_results": 1.0})
     c.post("experiments/search", {"filter": "name = '<u>'", "max_results": "5"})
     c.post("experiments/get", {"experiment_id": "<exp>"}, differs="errors-are-json", genuine=405, ours=Ours(405, "ENDPOINT_NOT_FOUND"))
 
@@ -87,20 +100,20 @@ def nested_types(c):
     experiment(c, "<u>")
     run(c)
     batch = "runs/log-batch"
-    c.post(batch, {"run_id": "<run>", "params": [{"key": "p", "value": 5}]})
-    c.post(batch, {"run_id": "<run>", "params": [5]})
-    c.post(batch, {"run_id": "<run>", "tags": [{"key": "t", "value": 5}]})
-    c.post(batch, {"run_id": "<run>", "tags": ["t"]})
-    c.post(batch, {"run_id": "<run>", "metrics": [{"key": "m", "value": "x", "timestamp": 1}]})
-    c.post(batch, {"run_id": "<run>", "metrics": [{"key": 5, "value": 1, "timestamp": 1}]})
-    c.post(batch, {"run_id": "<run>", "metrics": [None]})
+    c.post(batch, {"run_id": "<run>", "params": [{"key": "p", "value": 5}]}, **dropped("params[0].value"))
+    c.post(batch, {"run_id": "<run>", "params": [5]}, **crashes("params[0]"))
+    c.post(batch, {"run_id": "<run>", "tags": [{"key": "t", "value": 5}]}, **dropped("tags[0].value"))
+    c.post(batch, {"run_id": "<run>", "tags": ["t"]}, **crashes("tags[0]"))
+    c.post(batch, {"run_id": "<run>", "metrics": [{"key": "m", "value": "x", "timestamp": 1}]}, **dropped("metrics[0].value"))
+    c.post(batch, {"run_id": "<run>", "metrics": [{"key": 5, "value": 1, "timestamp": 1}]}, **clearer("metrics[0].key"))
+    c.post(batch, {"run_id": "<run>", "metrics": [None]}, **crashes("metrics[0]"))
     c.post(CREATE, {"name": "<u>tags", "tags": [{"key": "a", "value": 5}]}, **dropped("tags[0].value"))
     c.post(CREATE, {"name": "<u>tags2", "tags": [5]}, **clearer("tags[0]"))
     c.post("runs/create", {"experiment_id": "<exp>", "tags": [{"key": 5, "value": "x"}]}, **dropped("tags[0].key"))
     model(c, "<u>")
     c.post("registered-models/create", {"name": "<u>m", "tags": [{"key": "a", "value": 5}]}, **dropped("tags[0].value"))
     c.post("model-versions/create", {"name": "<u>", "source": "s3://b/x", "tags": [{"key": "a", "value": True}]}, **dropped("tags[0].value"))
-    c.get("runs/get", {"run_id": "<run>"})
+    c.get("runs/get", {"run_id": "<run>"}, differs="wrong-type-dropped", genuine=200, ours=Ours(200, body={"run": {"data": {"tags": tags(mlflow__runName="run")}}}))
 
 
 @scenario
@@ -160,14 +173,14 @@ def routes_of_the_ui(c):
     c.get("/ajax-api/2.0/mlflow-artifacts/artifacts/<exp>/x.txt")
     c.get("/ajax-api/2.0/mlflow-artifacts/artifacts", {"path": "<exp>"})
     c.delete("/ajax-api/2.0/mlflow-artifacts/artifacts/<exp>/x.txt")
-    c.get("/ajax-api/3.0/mlflow/server-info")
+    c.get("/ajax-api/3.0/mlflow/server-info", **SERVER_INFO)
 
 
 @scenario
 def small_routes(c):
     c.get("/health")
     c.get("/health", {"x": "1"})
-    c.get("/version")
-    c.get("/version", {"x": "1"})
-    c.get("/api/3.0/mlflow/server-info")
-    c.get("/api/3.0/mlflow/server-info", {"x": "1"})
+    c.get("/version", differs="content-types", genuine=200, ours=Ours(200, says="3.17.2"))
+    c.get("/version", {"x": "1"}, differs="content-types", genuine=200, ours=Ours(200, says="3.17.2"))
+    c.get("/api/3.0/mlflow/server-info", **SERVER_INFO)
+    c.get("/api/3.0/mlflow/server-info", {"x": "1"}, **SERVER_INFO)
