@@ -3,9 +3,9 @@
 import json
 import subprocess
 
-import catalogue
 import conftest
 import pytest
+import schema_catalogue
 import servers
 import venvs
 
@@ -54,7 +54,7 @@ def ours(new_backend, database):
 
 
 def test_the_catalogues_are_equal(genuine_backends, ours, database):
-    genuine, own = catalogue.read(genuine_backends(database)), catalogue.read(ours)
+    genuine, own = schema_catalogue.read(genuine_backends(database)), schema_catalogue.read(ours)
     differ = {
         name: {"genuine": genuine.get(name), "ours": own.get(name)}
         for name in genuine.keys() | own.keys()
@@ -68,7 +68,7 @@ def test_the_catalogues_are_equal(genuine_backends, ours, database):
 def test_the_first_rows_are_equal(genuine_backends, ours, database):
     for table in ("alembic_version", "workspaces", "experiments"):
         query = f"SELECT * FROM {table}"
-        assert catalogue.rows(ours, query) == catalogue.rows(genuine_backends(database), query)
+        assert schema_catalogue.rows(ours, query) == schema_catalogue.rows(genuine_backends(database), query)
 
 
 def test_only_greenrooms_tables_are_prefixed(ours, database):
@@ -76,22 +76,22 @@ def test_only_greenrooms_tables_are_prefixed(ours, database):
         "sqlite": "SELECT name FROM sqlite_master WHERE name LIKE 'greenroom%' AND type = 'table'",
         "postgresql": "SELECT tablename FROM pg_tables WHERE tablename LIKE 'greenroom%'",
     }[database]
-    assert {name for (name,) in catalogue.rows(ours, tables)} == {"greenroom_migrations", "greenroom_version_creations"}
+    assert {name for (name,) in schema_catalogue.rows(ours, tables)} == {"greenroom_migrations", "greenroom_version_creations"}
 
 
 def test_mlflow_db_upgrade_finds_nothing_to_do(ours):
-    before = catalogue.read(ours)
+    before = schema_catalogue.read(ours)
     succeed(mlflow("db", "upgrade", conftest.backend_for("genuine", ours)))
-    assert catalogue.read(ours) == before
-    assert catalogue.rows(ours, "SELECT version_num FROM alembic_version") == [(REVISION,)]
+    assert schema_catalogue.read(ours) == before
+    assert schema_catalogue.rows(ours, "SELECT version_num FROM alembic_version") == [(REVISION,)]
 
 
 def test_a_database_of_mlflow_gets_only_greenrooms_tables(new_backend, database):
     backend = new_backend(database, "genuine")
     succeed(mlflow("db", "upgrade", backend))
-    before = catalogue.read(backend)
+    before = schema_catalogue.read(backend)
     succeed(greenroom("db", "upgrade", "--backend-store-uri", backend))
-    assert catalogue.read(backend) == before
+    assert schema_catalogue.read(backend) == before
     assert status(backend)["greenroom_pending"] == []
 
 
@@ -108,7 +108,7 @@ Base.metadata.create_all(engine)
 command.upgrade(_get_alembic_config(sys.argv[1]), sys.argv[2])
 """
     succeed(_run([venvs.python(venvs.NEWEST), "-c", script, backend, OLDER]))
-    before = catalogue.read(backend)
+    before = schema_catalogue.read(backend)
     uri = conftest.backend_for("ours", backend)
 
     for command in (["db", "upgrade"], ["db", "status"], ["server", "--port", "0"]):
@@ -117,7 +117,7 @@ command.upgrade(_get_alembic_config(sys.argv[1]), sys.argv[2])
         assert OLDER in refused.stderr
         assert f"mlflow db upgrade {uri}" in refused.stderr
     assert status(uri, code=1)["state"] == "older"
-    assert catalogue.read(backend) == before
+    assert schema_catalogue.read(backend) == before
 
     succeed(mlflow("db", "upgrade", backend))
     succeed(greenroom("db", "upgrade", "--backend-store-uri", uri))
@@ -125,7 +125,7 @@ command.upgrade(_get_alembic_config(sys.argv[1]), sys.argv[2])
 
 
 def test_a_newer_database_is_refused(ours):
-    catalogue.execute(ours, "UPDATE alembic_version SET version_num = 'fedcba987654'")
+    schema_catalogue.execute(ours, "UPDATE alembic_version SET version_num = 'fedcba987654'")
     for command in (["db", "upgrade"], ["db", "status"], ["server", "--port", "0"]):
         refused = greenroom(*command, "--backend-store-uri", ours)
         assert refused.returncode == 1
@@ -136,13 +136,13 @@ def test_a_newer_database_is_refused(ours):
 
 def test_another_programs_database_is_left_alone(new_backend, database):
     backend = new_backend(database)
-    catalogue.execute(backend, "CREATE TABLE customers (id INTEGER)")
-    before = catalogue.read(backend)
+    schema_catalogue.execute(backend, "CREATE TABLE customers (id INTEGER)")
+    before = schema_catalogue.read(backend)
     refused = greenroom("db", "upgrade", "--backend-store-uri", backend)
     assert refused.returncode == 1
     assert "empty database" in refused.stderr
     assert status(backend, code=1)["state"] == "foreign"
-    assert catalogue.read(backend) == before
+    assert schema_catalogue.read(backend) == before
 
 
 def status(uri, code=0):
