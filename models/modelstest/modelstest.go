@@ -5,6 +5,7 @@ package modelstest
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,12 +56,12 @@ func SQLite(t testing.TB) string {
 }
 
 // sqliteTemplate is the content of a migrated SQLite file, made once.
-var sqliteTemplate = sync.OnceValues(func() ([]byte, error) {
+var sqliteTemplate = sync.OnceValues(func() (content []byte, err error) {
 	dir, err := os.MkdirTemp("", "greenroom-test-")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	file := filepath.Join(dir, "template.db")
 	if err := migrate("sqlite:///" + file); err != nil {
 		return nil, err
@@ -76,7 +77,11 @@ func Open(t testing.TB, uri string) (*sql.DB, schema.Dialect) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return db, dialect
 }
 
@@ -94,8 +99,8 @@ func migrate(uri string) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	if err := schema.Migrate(context.Background(), db, dialect, schema.Options{ArtifactLocation: ArtifactLocation, URI: uri}); err != nil {
+	err = schema.Migrate(context.Background(), db, dialect, schema.Options{ArtifactLocation: ArtifactLocation, URI: uri})
+	if err := errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("migrate the template database: %w", err)
 	}
 	return nil
