@@ -176,6 +176,8 @@ def client_environment(tmp_path_factory):
             "DO_NOT_TRACK": "true",
             "GIT_PYTHON_REFRESH": "quiet",
             "MPLBACKEND": "Agg",
+            # Autolog of old clients imports all of scikit-learn, and with it two distutils that don't get along.
+            "SETUPTOOLS_USE_DISTUTILS": "stdlib",
             "PYTHONWARNINGS": "ignore",
             **more,
         }

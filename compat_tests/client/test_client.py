@@ -37,6 +37,7 @@ def tours(client_environment, tmp_path_factory):
 
 # MLflow 3 serves neither the preview paths that 1.x clients use for the registry, nor the calls it dropped.
 GENUINE_REFUSES_1_30 = {
+    "command_line_experiments_list",
     "experiment_list",
     "registered_model_life",
     "registered_model_search",
