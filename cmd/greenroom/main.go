@@ -32,7 +32,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(newServerCommand(), newDBCommand(), newVersionCommand())
+	root.AddCommand(newServerCommand(), newModelsCommand(), newRunsCommand(), newDBCommand(), newVersionCommand())
 	usage(root)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
@@ -49,9 +49,11 @@ func oneLine(message string) string {
 
 // Exit codes, for scripts to branch on.
 const (
-	exitOK     = 0
-	exitFailed = 1 // the server can't be reached or is broken, or the command can't do its work
-	exitUsage  = 2 // the command line is wrong
+	exitOK       = 0
+	exitFailed   = 1 // the server can't be reached or is broken, or the command can't do its work
+	exitUsage    = 2 // the command line is wrong
+	exitNotFound = 3 // there is no such model, version, alias, run or experiment
+	exitRefused  = 4 // the server says no: not logged in, not allowed, in conflict, or not a valid value
 )
 
 func exitCode(err error) int {
@@ -60,6 +62,12 @@ func exitCode(err error) int {
 	}
 	if wrong := (usageError{}); errors.As(err, &wrong) {
 		return exitUsage
+	}
+	if missing := (*notFoundError)(nil); errors.As(err, &missing) {
+		return exitNotFound
+	}
+	if refusal := (*apiError)(nil); errors.As(err, &refusal) {
+		return refusal.exitCode()
 	}
 	return exitFailed
 }
