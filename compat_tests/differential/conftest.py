@@ -7,16 +7,16 @@ from conversation import Conversation, ScenarioError
 
 
 class Dialogue:
-    """Both servers on one database, and the scenarios held with them; each is held once, when first asked for."""
+    """Conversations with both servers on one database, given as Conversation takes them, and the scenarios held with them; each is held once, when first asked for."""
 
-    def __init__(self, genuine_url, ours_url, ours_is_genuine):
-        self._urls = (genuine_url, ours_url, ours_is_genuine)
+    def __init__(self, *conversation):
+        self._conversation = conversation
         self._held = {}
 
     def hold(self, name):
         """The pairs of one scenario, and what cut it short ("" if nothing did)."""
         if name not in self._held:
-            conversation, cut = Conversation(*self._urls), ""
+            conversation, cut = Conversation(*self._conversation), ""
             try:
                 SCENARIOS[name](conversation)
             except ScenarioError as error:
@@ -41,7 +41,7 @@ def dialogues(shared_servers, start_session_server, new_backend, server_kind):
                 ours = start_session_server("genuine", new_backend(database, "genuine"))
             else:
                 ours = shared_servers("ours", database)
-            made[database] = Dialogue(shared_servers("genuine", database).uri, ours.uri, ours_is_genuine)
+            made[database] = Dialogue(shared_servers("genuine", database).uri, ours.uri, database, ours_is_genuine)
         return made[database]
 
     return get

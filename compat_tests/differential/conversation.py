@@ -59,7 +59,9 @@ class Ours:
 
 @dataclass
 class Pair:
-    """One call and what both servers answered; mismatch is empty when they agree (or differ as the known difference says)."""
+    """One call and what both servers answered; mismatch is empty when they agree (or differ as the known difference says).
+
+    differs is the known difference that the scenario names, even if it occurs on the other database only."""
 
     method: str
     path: str
@@ -115,9 +117,9 @@ class Conversation:
     ours_is_genuine: a second genuine server stands in for ours, which proves the masks; known differences are then checked on the genuine side alone.
     """
 
-    def __init__(self, genuine_url, ours_url, ours_is_genuine=False):
+    def __init__(self, genuine_url, ours_url, database="sqlite", ours_is_genuine=False):
         self.genuine, self.ours = Side(genuine_url), Side(ours_url)
-        self.ours_is_genuine = ours_is_genuine
+        self.database, self.ours_is_genuine = database, ours_is_genuine
         unique = "u" + secrets.token_hex(3)
         for side in (self.genuine, self.ours):
             side.kept["u"] = unique
@@ -139,13 +141,14 @@ class Conversation:
     def put(self, path, body=b"", **options):
         return self.call("PUT", path, body=body, **options)
 
-    def call(self, method, path, query=None, json=None, body=None, headers=None, keep=None, differs="", genuine=None, ours=None, unordered=""):
+    def call(self, method, path, query=None, json=None, body=None, headers=None, keep=None, differs="", on="", genuine=None, ours=None, unordered=""):
         """Sends one call to both servers and compares.
 
         path: below /api/2.0/mlflow/, or from the root when it starts with "/"; sent as it is, so escape it yourself.
         query: dict (lists repeat the name) or string.  json: sent as application/json.  body: raw bytes or text instead, with no Content-Type of its own.
         keep: {name: "dotted.path"} of values to keep; later calls write them as <name>.
         differs, genuine, ours: the id of a known difference, the status that genuine answers, and what we answer (Ours).
+        on: the database the difference occurs on, if not on both.
         unordered: a top-level list whose order is the database's choice.
         """
         replies, missing = [], ""
@@ -163,7 +166,7 @@ class Conversation:
             if unordered and isinstance(masked, dict):
                 masked[unordered] = sorted(masked.get(unordered, []), key=str)
             replies.append(dataclasses.replace(reply, body=masked))
-        mismatch = self._judge(*replies, differs, genuine, ours)
+        mismatch = self._judge(*replies, differs if on in ("", self.database) else "", genuine, ours)
         shown = _compact(json) if json is not None else str(query if query is not None else body or "")
         self.pairs.append(Pair(method, path, shown, *replies, mismatch, differs))
         if missing:

@@ -89,7 +89,7 @@ DIFFERENCES = [
     Difference(
         "number-beyond-64-bits",
         "calls that take an id or a number",
-        "answers 500 (SQLite) or the database's error (PostgreSQL)",
+        "answers 500 on SQLite to ids, and drops numbers in silence",
         "answers as for an id that doesn't exist, or 400",
         "clients retry a 5xx seven times",
     ),
@@ -176,6 +176,13 @@ DIFFERENCES = [
         "announces its gateway and presigned uploads",
         "announces what it serves",
         "clients choose their calls by it",
+    ),
+    Difference(
+        "backslash-in-like",
+        "filters with LIKE and ILIKE",
+        "on PostgreSQL takes a backslash as an escape, on SQLite as itself",
+        "takes it as itself on both",
+        "a filter finds the same on both databases",
     ),
     Difference(
         "half-landed-batch",

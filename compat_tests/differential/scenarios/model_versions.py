@@ -227,13 +227,13 @@ def stages_refused(c):
         {"stage": "Deleted_Internal"},
         {"version": "99"},
         {"version": 1},
-        {"version": "abc"},
         {"name": "<u>nope"},
         {"name": None},
         {"archive_existing_versions": "true"},
         {"archive_existing_versions": 1},
     ):
         c.post(move, {**good, **body})
+    c.post(move, {**good, "version": "abc"}, **refused("sql-text-in-errors", "must be an integer, got 'abc'", genuine=400), on="postgresql")
     c.post(move, {**good, "stage": "Archived"}, **crashes("'Archived' is not an Active stage"))
     c.post(move, {**good, "stage": "None"}, **crashes("'None' is not an Active stage"))
     c.get("model-versions/get", {"name": "<u>", "version": "1"})
