@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 	"strconv"
 )
 
@@ -102,24 +103,10 @@ func (s *Store) prepareRun(n *NewRun) error {
 		n.Name = nameTag
 	}
 	if nameTag == "" {
-		n.Tags = lastPerKeyInOrder(append(n.Tags, Tag{tagRunName, n.Name}))
+		n.Tags = slices.DeleteFunc(n.Tags, func(t Tag) bool { return t.Key == tagRunName })
+		n.Tags = append(n.Tags, Tag{tagRunName, n.Name})
 	}
 	return checkLength("run_name", n.Name, maxRunName)
-}
-
-// lastPerKeyInOrder drops the earlier of two tags with one key and keeps the order otherwise.
-func lastPerKeyInOrder(tags []Tag) []Tag {
-	out := tags[:0:0]
-	for i, t := range tags {
-		later := false
-		for _, u := range tags[i+1:] {
-			later = later || u.Key == t.Key
-		}
-		if !later {
-			out = append(out, t)
-		}
-	}
-	return out
 }
 
 // Run gives a run with all its data, deleted or not.
@@ -155,7 +142,7 @@ func (s *Store) UpdateRun(ctx context.Context, id string, u RunUpdate) (run *Run
 		return nil, err
 	}
 	err = s.update(ctx, func(t *tx) error {
-		if run, err = t.activeRun(id); err != nil {
+		if run, err = t.lockActiveRun(id); err != nil {
 			return err
 		}
 		if u.Status != "" {
@@ -243,8 +230,10 @@ func (s *Store) SearchRuns(ctx context.Context, experiments []int64, view ViewTy
 	return found, err
 }
 
-func (t *tx) run(id string) (*Run, error) {
-	run, ok, err := pickOne[Run](t, "SELECT "+runColumns+" FROM runs WHERE run_uuid = ?", id)
+func (t *tx) run(id string) (*Run, error) { return t.pickRun(id, "") }
+
+func (t *tx) pickRun(id, lock string) (*Run, error) {
+	run, ok, err := pickOne[Run](t, "SELECT "+runColumns+" FROM runs WHERE run_uuid = ?"+lock, id)
 	if err != nil {
 		return nil, err
 	}
@@ -254,8 +243,13 @@ func (t *tx) run(id string) (*Run, error) {
 	return &run, nil
 }
 
-func (t *tx) activeRun(id string) (*Run, error) {
-	run, err := t.run(id)
+func (t *tx) activeRun(id string) (*Run, error) { return t.pickActiveRun(id, "") }
+
+// lockActiveRun is activeRun for who writes back what was read: nobody else changes the run until the transaction ends.
+func (t *tx) lockActiveRun(id string) (*Run, error) { return t.pickActiveRun(id, t.forUpdate()) }
+
+func (t *tx) pickActiveRun(id, lock string) (*Run, error) {
+	run, err := t.pickRun(id, lock)
 	if err == nil && run.LifecycleStage != Active {
 		return nil, invalid("The run %s must be in the 'active' state. Current state is %s.", id, run.LifecycleStage)
 	}

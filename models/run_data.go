@@ -201,10 +201,11 @@ const tagLoggedModels = "mlflow.log-model.history"
 // RecordLoggedModel appends what a 1.x or 2.x client tells of a model it logged to the run's tag mlflow.log-model.history.
 func (s *Store) RecordLoggedModel(ctx context.Context, runID string, model json.RawMessage) error {
 	return s.update(ctx, func(t *tx) error {
-		if _, err := t.activeRun(runID); err != nil {
+		// The tag may not be there yet, so the run is what is locked.
+		if _, err := t.lockActiveRun(runID); err != nil {
 			return err
 		}
-		text, ok, err := pickOne[string](t, "SELECT value FROM tags WHERE run_uuid = ? AND key = ?"+t.forUpdate(), runID, tagLoggedModels)
+		text, ok, err := pickOne[string](t, "SELECT value FROM tags WHERE run_uuid = ? AND key = ?", runID, tagLoggedModels)
 		if err != nil {
 			return err
 		}

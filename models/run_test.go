@@ -49,7 +49,7 @@ func TestLogBatch_Limits(t *testing.T) {
 			"A batch logging request can contain at most 1000 metrics, params, and tags.":                     {Metrics: metrics[:1000], Tags: tags[:1]},
 			"Duplicate parameter keys have been submitted: ['a'].":                                            {Params: []Param{{"a", "1"}, {"a", "1"}}},
 			`Invalid value "a$b" for parameter 'metrics[1].name' supplied:`:                                   {Metrics: []Metric{metrics[0], {Key: "a$b"}}},
-			"Invalid value -1 for parameter 'metrics[0].timestamp' supplied: metric 'm' (value=1). Timestamp": {Metrics: []Metric{NewMetric("m", 1, -1, 0)}},
+			"Invalid value -1 for parameter 'metrics[0].timestamp' supplied: metric 'm' (value=1.0). Timestamp": {Metrics: []Metric{NewMetric("m", 1, -1, 0)}},
 			"'Param key' exceeds the maximum length of 250 characters":                                        {Params: []Param{{strings.Repeat("k", 251), "1"}}},
 		} {
 			t.Run(message, func(t *testing.T) { wantError(t, s.LogBatch(t.Context(), id, b), InvalidParameterValue, message) })
@@ -240,6 +240,50 @@ func TestSearchRuns_OrdersAndPages(t *testing.T) {
 		} {
 			if got := names(c.p); got != c.want {
 				t.Errorf("%+v: got %s, want %s", c.p, got, c.want)
+			}
+		}
+	})
+}
+
+func TestUpdateRun_ConcurrentUpdatesOfDifferentFieldsAllStay(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx, end := t.Context(), int64(9)
+		for range 20 {
+			id := newTestRun(t, s)
+			var wg sync.WaitGroup
+			for _, u := range []RunUpdate{{Status: "FINISHED"}, {EndTime: &end}, {Name: "renamed"}} {
+				wg.Go(func() {
+					if _, err := s.UpdateRun(ctx, id, u); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if r := must(s.Run(ctx, id))(t); r.Status != "FINISHED" || r.EndTime == nil || *r.EndTime != end || *r.Name != "renamed" {
+				t.Fatalf("an update was lost: status %s, end time %v, name %s", r.Status, r.EndTime, *r.Name)
+			}
+		}
+	})
+}
+
+func TestRecordLoggedModel_ConcurrentRecordsAllStay(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		const records = 8
+		for range 10 {
+			id := newTestRun(t, s)
+			var wg sync.WaitGroup
+			for range records {
+				wg.Go(func() {
+					if err := s.RecordLoggedModel(ctx, id, []byte(`{}`)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			r := must(s.Run(ctx, id))(t)
+			if got, want := r.Tags[0].Value, "["+strings.Repeat("{},", records-1)+"{}]"; got != want {
+				t.Fatalf("history is %s, want %d records", got, records)
 			}
 		}
 	})
