@@ -133,3 +133,11 @@ def _postgresql(uri):
             if not _is_own(name) and not _is_own(str(rest[0])):
                 found[kind, name] = rest
     return found
+
+
+def tables(uri):
+    query = {
+        True: "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
+        False: "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename",
+    }[uri.startswith("sqlite:")]
+    return [name for (name,) in rows(uri, query) if not _is_own(name)]
