@@ -74,8 +74,8 @@ def test_the_same_calls_leave_the_same_rows(filled, database):
 
 
 def assert_same(before, after):
-    keys = before.keys() | after.keys()
-    assert not {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+    for key in sorted(before.keys() | after.keys()):
+        assert before.get(key) == after.get(key), key
     assert len(before) > 60
 
 
@@ -99,4 +99,6 @@ def _masked_value(value):
         return re.sub(r"^[a-z]+-[a-z]+-\d{1,3}$", "NAME", value)
     if isinstance(value, int) and value > 1_750_000_000_000 and value < 10_000_000_000_000:
         return "NOW"
+    if value == 0 and isinstance(value, float):
+        return 0.0  # genuine loses the sign of -0.0 on PostgreSQL
     return value
