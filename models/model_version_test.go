@@ -18,9 +18,10 @@ import (
 	"greenroom/models/modelstest"
 )
 
-func newTestVersion(t *testing.T, s *Store, name, source string) int64 {
+// newTestVersion makes a version of the model m.
+func newTestVersion(t *testing.T, s *Store, source string) int64 {
 	t.Helper()
-	return must(s.CreateModelVersion(t.Context(), NewModelVersion{Name: name, Source: source}))(t).Version
+	return must(s.CreateModelVersion(t.Context(), NewModelVersion{Name: "m", Source: source}))(t).Version
 }
 
 func TestModelVersion_NumbersAreNeverUsedAgain(t *testing.T) {
@@ -28,7 +29,7 @@ func TestModelVersion_NumbersAreNeverUsedAgain(t *testing.T) {
 		ctx := t.Context()
 		newRegisteredModel(t, s, "m")
 		for want := int64(1); want <= 4; want++ {
-			if got := newTestVersion(t, s, "m", "s3://b/same"); got != want {
+			if got := newTestVersion(t, s, "s3://b/same"); got != want {
 				t.Fatalf("version %d, want %d", got, want)
 			}
 			if err := s.DeleteModelVersion(ctx, "m", want); err != nil {
@@ -44,8 +45,8 @@ func TestDeleteModelVersion_DropsItsAliases(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
 		newRegisteredModel(t, s, "m")
-		newTestVersion(t, s, "m", "s3://b/1")
-		newTestVersion(t, s, "m", "s3://b/2")
+		newTestVersion(t, s, "s3://b/1")
+		newTestVersion(t, s, "s3://b/2")
 		for alias, version := range map[string]int64{"champion": 1, "challenger": 2} {
 			if err := s.SetAlias(ctx, "m", alias, version); err != nil {
 				t.Fatal(err)
@@ -129,8 +130,8 @@ func TestCreateModelVersion_RepeatAfterAnAliasMovedIsAnother(t *testing.T) {
 		ctx := t.Context()
 		newRegisteredModel(t, s, "m")
 		newRegisteredModel(t, s, "prod")
-		newTestVersion(t, s, "m", "s3://b/1")
-		newTestVersion(t, s, "m", "s3://b/2")
+		newTestVersion(t, s, "s3://b/1")
+		newTestVersion(t, s, "s3://b/2")
 		for version := int64(1); version <= 2; version++ {
 			if err := s.SetAlias(ctx, "m", "champion", version); err != nil {
 				t.Fatal(err)
@@ -352,7 +353,7 @@ func TestTransitionStage(t *testing.T) {
 		ctx := t.Context()
 		newRegisteredModel(t, s, "m")
 		for _, source := range []string{"s3://b/1", "s3://b/2", "s3://b/3"} {
-			newTestVersion(t, s, "m", source)
+			newTestVersion(t, s, source)
 		}
 		for _, c := range []struct {
 			version int64
@@ -476,8 +477,8 @@ func whileChanging(t *testing.T, times int, change func(ctx context.Context, i i
 func TestTransitionStage_ReadersSeeExactlyOneInProduction(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		newRegisteredModel(t, s, "m")
-		newTestVersion(t, s, "m", "s3://b/1")
-		newTestVersion(t, s, "m", "s3://b/2")
+		newTestVersion(t, s, "s3://b/1")
+		newTestVersion(t, s, "s3://b/2")
 		must(s.TransitionStage(t.Context(), "m", 1, "Production", false))(t)
 		whileChanging(t, 200, func(ctx context.Context, i int) error {
 			v, err := s.TransitionStage(ctx, "m", int64(2-i%2), "Production", true)
@@ -511,7 +512,7 @@ func TestTransitionStage_RacingReplicasLeaveOneInProduction(t *testing.T) {
 	replicas := twoReplicas(t)
 	newRegisteredModel(t, replicas[0], "m")
 	for i := range 4 {
-		newTestVersion(t, replicas[0], "m", fmt.Sprintf("s3://b/%d", i))
+		newTestVersion(t, replicas[0], fmt.Sprintf("s3://b/%d", i))
 	}
 	for range 20 {
 		group, ctx := errgroup.WithContext(t.Context())
@@ -539,8 +540,8 @@ func TestTransitionStage_RacingReplicasLeaveOneInProduction(t *testing.T) {
 func TestSetAlias_AlwaysResolvesWhileItMoves(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		newRegisteredModel(t, s, "m")
-		newTestVersion(t, s, "m", "s3://b/1")
-		newTestVersion(t, s, "m", "s3://b/2")
+		newTestVersion(t, s, "s3://b/1")
+		newTestVersion(t, s, "s3://b/2")
 		if err := s.SetAlias(t.Context(), "m", "champion", 1); err != nil {
 			t.Fatal(err)
 		}
@@ -561,7 +562,7 @@ func TestRegistry_WritesRacingADeleteAreRefusedCleanly(t *testing.T) {
 	replicas := twoReplicas(t)
 	for round := range 10 {
 		newRegisteredModel(t, replicas[0], "m")
-		newTestVersion(t, replicas[0], "m", fmt.Sprintf("s3://b/%d", round))
+		newTestVersion(t, replicas[0], fmt.Sprintf("s3://b/%d", round))
 		group, ctx := errgroup.WithContext(t.Context())
 		ok := func(err error) error {
 			if err == nil || isNotFound(err) {

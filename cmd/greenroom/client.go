@@ -294,7 +294,7 @@ func (c *client) refused(resp *http.Response, answer []byte) (wait time.Duration
 		return -1, failure
 	}
 	const longestWait = 10 * time.Second
-	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) //nolint:errcheck // a date or nothing counts as no wish
+	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // a date or nothing counts as no wish
 	return min(max(0, time.Duration(seconds)*time.Second), longestWait), failure
 }
 

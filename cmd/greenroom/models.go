@@ -128,8 +128,12 @@ func (r *registry) show() *cobra.Command {
 			}
 			m := model.value
 			if err := printFields(out, [][2]string{
-				{"name", m.Name}, {"description", m.Description}, {"tags", joinTags(m.Tags)}, {"aliases", joinAliases(m.Aliases)},
-				{"created", m.Created.String()}, {"updated", m.Updated.String()},
+				{"name", m.Name},
+				{"description", m.Description},
+				{"tags", joinTags(m.Tags)},
+				{"aliases", joinAliases(m.Aliases)},
+				{"created", m.Created.String()},
+				{"updated", m.Updated.String()},
 			}...); err != nil || len(m.Latest) == 0 {
 				return err
 			}
@@ -317,8 +321,13 @@ func (r *registry) resolve() *cobra.Command {
 				}{v.Name, v.Version, v.Stage, v.Status, v.RunID, v.Source, download.URI})
 			}
 			return printFields(cmd.OutOrStdout(), [][2]string{
-				{"name", v.Name}, {"version", v.Version}, {"stage", v.Stage}, {"status", v.Status}, {"run", v.RunID},
-				{"source", v.Source}, {"download", download.URI},
+				{"name", v.Name},
+				{"version", v.Version},
+				{"stage", v.Stage},
+				{"status", v.Status},
+				{"run", v.RunID},
+				{"source", v.Source},
+				{"download", download.URI},
 			}...)
 		},
 	}

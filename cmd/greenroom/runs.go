@@ -178,8 +178,14 @@ func (r *runs) show() *cobra.Command {
 func printRun(cmd *cobra.Command, run runObject) error {
 	info := run.Info
 	fields := [][2]string{
-		{"run", info.RunID}, {"name", info.Name}, {"experiment", info.ExperimentID}, {"user", info.UserID}, {"status", info.Status},
-		{"started", info.Start.String()}, {"took", duration(info.Start, info.End)}, {"artifacts", info.ArtifactURI},
+		{"run", info.RunID},
+		{"name", info.Name},
+		{"experiment", info.ExperimentID},
+		{"user", info.UserID},
+		{"status", info.Status},
+		{"started", info.Start.String()},
+		{"took", duration(info.Start, info.End)},
+		{"artifacts", info.ArtifactURI},
 	}
 	if info.Lifecycle == "deleted" {
 		fields = append(fields, [2]string{"deleted", "yes"})
