@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -190,7 +191,10 @@ func listFiles(ctx context.Context, store artifacts.Store, root, folder string) 
 // getArtifact sends a file of a run to MLflow's pages and to old clients.
 func (a *API) getArtifact(c *gin.Context) {
 	a.sendFrom(c, "path", func(ctx context.Context) (string, error) {
-		id := firstOf(c.Query("run_id"), c.Query("run_uuid"))
+		id, err := queryOnce(c, "run_id", "run_uuid")
+		if err != nil {
+			return "", err
+		}
 		if id == "" {
 			return "", missing("run_id")
 		}
@@ -205,11 +209,19 @@ func (a *API) getArtifact(c *gin.Context) {
 // getModelVersionArtifact sends a file of a model version to MLflow's pages.
 func (a *API) getModelVersionArtifact(c *gin.Context) {
 	a.sendFrom(c, "path", func(ctx context.Context) (string, error) {
-		version, err := models.ParseVersion(c.Query("version"))
+		name, err := queryOnce(c, "name")
 		if err != nil {
 			return "", err
 		}
-		return a.store.DownloadURI(ctx, c.Query("name"), version)
+		number, err := queryOnce(c, "version")
+		if err != nil {
+			return "", err
+		}
+		version, err := models.ParseVersion(number)
+		if err != nil {
+			return "", err
+		}
+		return a.store.DownloadURI(ctx, name, version)
 	})
 }
 
@@ -228,11 +240,14 @@ func (a *API) getLoggedModelArtifact(c *gin.Context) {
 // one is answered alike whether or not the run or model exists.
 func (a *API) sendFrom(c *gin.Context, parameter string, location func(context.Context) (string, error)) {
 	err := func() error {
-		file := c.Query(parameter)
+		file, err := queryOnce(c, parameter)
+		if err != nil {
+			return err
+		}
 		if file == "" {
 			return missing(parameter)
 		}
-		file, err := artifacts.CanonicalPath(file)
+		file, err = artifacts.CanonicalPath(file)
 		if err != nil {
 			return err
 		}
@@ -267,14 +282,21 @@ func (a *API) uploadArtifact(c *gin.Context) {
 
 func (a *API) putInRun(c *gin.Context, body *upload) error {
 	ctx := c.Request.Context()
-	id, file := c.Query("run_uuid"), c.Query("path")
+	id, err := queryOnce(c, "run_uuid")
+	if err != nil {
+		return err
+	}
+	file, err := queryOnce(c, "path")
+	if err != nil {
+		return err
+	}
 	if id == "" {
 		return invalid("Request must specify run_uuid.")
 	}
 	if file == "" {
 		return invalid("Request must specify path.")
 	}
-	file, err := artifacts.CanonicalFilePath(file)
+	file, err = artifacts.CanonicalFilePath(file)
 	if err != nil {
 		return err
 	}
@@ -387,11 +409,23 @@ func missing(parameter string) error {
 	return invalid("Missing value for required parameter '%s'.%s", parameter, apiDocsHint)
 }
 
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
+// queryOnce gives a query parameter, which may have several names; "" if it is absent. Two values are refused, as one of
+// them would be ignored.
+func queryOnce(c *gin.Context, names ...string) (value string, err error) {
+	for _, name := range names {
+		for _, v := range c.QueryArray(name) {
+			if err := checkText(name, v); err != nil {
+				return "", err
+			}
+			if v != "" && value != "" && v != value {
+				return "", invalid("Parameter '%s' is given several times with different values; provide it once.", strings.Join(names, "' or '"))
+			}
+			if v != "" {
+				value = v
+			}
+		}
 	}
-	return b
+	return value, nil
 }
 
 func text(s *string) string {

@@ -554,6 +554,10 @@ func TestGetArtifact(t *testing.T) {
 	s.want(s.do("GET", "/get-artifact?run_id="+run.ID, ""), 400, "'path'")
 	s.want(s.do("GET", "/get-artifact?path=a", ""), 400, "'run_id'")
 	s.want(s.do("GET", "/get-artifact?path=a&run_id=nope", ""), 404, "nope")
+	s.want(s.do("GET", "/get-artifact?path=d/a.txt&run_uuid="+run.ID+"&run_id="+run.ID, ""), 200, "hello")
+	s.want(s.do("GET", "/get-artifact?path=d/a.txt&run_uuid="+run.ID+"&run_id=nope", ""), 400, "Parameter 'run_id' or 'run_uuid' is given several times")
+	s.want(s.do("GET", "/get-artifact?path=d/a.txt&path=b&run_id="+run.ID, ""), 400, "Parameter 'path' is given several times")
+	s.want(s.do("GET", "/get-artifact?path=a&run_id=%00", ""), 400, "valid UTF-8")
 	for _, path := range badPaths {
 		s.want(s.do("GET", "/get-artifact?run_uuid="+run.ID+"&path="+path, ""), 400, "")
 		s.want(s.do("GET", "/get-artifact?run_uuid=nope&path="+path, ""), 400, "")
@@ -571,6 +575,7 @@ func TestUploadArtifact(t *testing.T) {
 	s.want(s.do("POST", "/ajax-api/2.0/mlflow/upload-artifact?path=n", "x"), 400, "Request must specify run_uuid.")
 	s.want(s.do("POST", upload+"&path=big", strings.Repeat("x", 10<<20+1)), 413, "limit")
 	s.want(s.do("POST", upload+"&path=a?/a", "x"), 400, "Invalid path")
+	s.want(s.do("POST", upload+"&path=n&run_uuid=nope", "x"), 400, "Parameter 'run_uuid' is given several times")
 	for _, path := range badPaths {
 		s.want(s.do("POST", upload+"&path="+path, "x"), 400, "")
 	}
@@ -600,6 +605,8 @@ func TestGetModelVersionArtifact(t *testing.T) {
 	s.want(s.do("GET", "/model-versions/get-artifact?name=churn&version=x&path=MLmodel", ""), 400, "")
 	s.want(s.do("GET", "/model-versions/get-artifact?name=nope&version=1&path=MLmodel", ""), 404, "")
 	s.want(s.do("GET", "/model-versions/get-artifact?path=MLmodel", ""), 400, "")
+	s.want(s.do("GET", get+"&name=other&path=MLmodel", ""), 400, "Parameter 'name' is given several times")
+	s.want(s.do("GET", get+"&version=2&path=MLmodel", ""), 400, "Parameter 'version' is given several times")
 	for _, path := range badPaths {
 		s.want(s.do("GET", get+"&path="+path, ""), 400, "")
 	}

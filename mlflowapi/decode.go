@@ -125,7 +125,25 @@ func (d *decoder) decode(c *gin.Context, dst any) error {
 		}
 		object[p.Key] = p.Value
 	}
+	if err := checkOneRun(object); err != nil {
+		return err
+	}
 	return d.fill(reflect.ValueOf(dst).Elem(), "", object)
+}
+
+// checkOneRun refuses a request that names two runs, as one of them would be ignored.
+func checkOneRun(object map[string]any) error {
+	var id any
+	for _, name := range []string{"run_id", "runId", "run_uuid", "runUuid"} {
+		switch v := object[name]; {
+		case !present(v):
+		case id == nil:
+			id = v
+		case !reflect.DeepEqual(id, v):
+			return invalid("Request specifies both 'run_id' and 'run_uuid', with different values; provide only one of them.")
+		}
+	}
+	return nil
 }
 
 func (d *decoder) fill(dst reflect.Value, path string, object map[string]any) error {

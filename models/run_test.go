@@ -3,6 +3,7 @@ package models
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -95,6 +96,22 @@ func TestLogParam_KeepsTheFirstValue(t *testing.T) {
 		wantError(t, s.LogParam(ctx, id, Param{"lr", "0.2"}), InvalidParameterValue, "Changing param values is not allowed. Param with key='lr' was already logged with value='0.1' for run ID='"+id+"'. Attempted logging new value '0.2'.")
 		r := must(s.Run(ctx, id))(t)
 		if diff := cmp.Diff([]Param{{"empty", ""}, {"long", strings.Repeat("ü", 6000)}, {"lr", "0.1"}}, r.Params); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestCreateRun_TagsStayInOrder(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		const many = 50000
+		tags := make([]Tag, many)
+		for i := range tags {
+			tags[i] = Tag{fmt.Sprint("t", i), "1"}
+		}
+		tags[1] = Tag{"mlflow.runName", ""}
+		run := must(s.CreateRun(t.Context(), NewRun{Name: "r", Tags: slices.Clone(tags)}))(t)
+		want := append(slices.Delete(tags, 1, 2), Tag{"mlflow.runName", "r"})
+		if diff := cmp.Diff(want, run.Tags); diff != "" {
 			t.Error(diff)
 		}
 	})
