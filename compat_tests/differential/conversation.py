@@ -191,6 +191,9 @@ def compare(genuine, ours):
         return "status differs"
     if genuine.code != ours.code:
         return "error_code differs"
+    for name in ("error_class", "sqlstate"):
+        if genuine.code and genuine.body.get(name) != ours.body.get(name):
+            return f"{name} differs"
     if genuine.code:
         return _compare_messages(genuine, ours)
     if genuine.body != ours.body:

@@ -25,6 +25,13 @@ UNORDERED = {"tags", "params", "aliases", "latest_versions", "dataset_inputs", "
 # Tags that the server writes as JSON, whose spacing and order of names mean nothing.
 JSON_TAGS = {"mlflow.log-model.history", "mlflow.modelVersions"}
 NAME_FIELDS = {"run_name", "name"}
+# A server may read the clock twice in one call; two calls are further apart, because the other server answers in between.
+SAME_MOMENT_MS = 1
+UPDATES = (
+    ("creation_time", "last_update_time"),
+    ("creation_timestamp", "last_updated_timestamp"),
+    ("creation_timestamp_ms", "last_updated_timestamp_ms"),
+)
 RECENT_MS = 6 * 3600 * 1000
 
 
@@ -58,7 +65,8 @@ class Masker:
     def body(self, value, field=""):
         """Masks a decoded JSON answer."""
         if isinstance(value, dict):
-            masked = {k: self.body(v, k) for k, v in value.items() if k not in ("sqlstate", "error_class")}
+            value = _updated(value)
+            masked = {k: self.body(v, k) for k, v in value.items()}
             if value.get("key") == "mlflow.runName" and GENERATED_NAME.match(str(value.get("value"))):
                 masked["value"] = "<generated name>"
             if value.get("key") in JSON_TAGS:
@@ -96,6 +104,14 @@ class Masker:
         if len(set(value.removeprefix("m-"))) == 1:
             return value  # an id that a scenario made up
         return self._placeholders.setdefault(value, f"<id{len(self._placeholders) + 1}>")
+
+
+def _updated(item):
+    """Tells of an object's last update only whether it came after its creation."""
+    for created, updated in UPDATES:
+        if isinstance(item.get(created), int) and isinstance(item.get(updated), int):
+            return {**item, updated: "<created>" if item[updated] - item[created] <= SAME_MOMENT_MS else "<later>"}
+    return item
 
 
 def _order(item):

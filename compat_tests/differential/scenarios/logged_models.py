@@ -159,6 +159,7 @@ def search_logged_models(c):
     one = {"experiment_ids": ["<exp>"]}
     for order_by in ([{"field_name": ""}], [{}]):
         c.post(search, {**one, "order_by": order_by}, **clearer("`field_name`"))
+    c.post(search, {**one, "order_by": [{"field_name": "nope"}]}, **clearer("Valid names are"))
     c.post(search, {**one, "order_by": ["name"]}, **clearer("order_by[0]"))
     c.post(search, {**one, "order_by": [{"field_name": "name", "ascending": "true"}]}, **dropped("order_by[0].ascending"))
     c.post(search, {**one, "order_by": [{"field_name": "metrics.acc", "dataset_digest": "d1"}]}, **refused("nonsense-refused", "dataset_name"))
@@ -172,7 +173,6 @@ def search_logged_models(c):
         [{"field_name": "metrics.acc", "ascending": False, "dataset_name": "ds"}],
         [{"field_name": "model_type"}, {"field_name": "name"}],
         [{"field_name": "creation_timestamp"}, {"field_name": "name"}],
-        [{"field_name": "nope"}],
         [{"field_name": "tags.env"}],
         [{"field_name": "params.lr"}],
         "name",

@@ -2,7 +2,7 @@
 
 from catalogue import experiment, logged_model, model, run, scenario, tags, version
 from conversation import Ours
-from known_differences import clearer, crashes, dropped, refused
+from known_differences import clearer, crashes, refused
 
 
 @scenario

@@ -1,7 +1,7 @@
 """Registered models: create, read, update, rename, delete, tags, aliases."""
 
 from catalogue import model, scenario, tags, version
-from known_differences import dropped, refused
+from known_differences import refused
 
 
 @scenario

@@ -1,7 +1,7 @@
 """experiments/search by GET and POST: filters, orders, views and pages over five experiments."""
 
 from catalogue import experiment, scenario, tags
-from known_differences import crashes, dropped, refused
+from known_differences import refused
 
 ACCEPTED = [
     "name = '<u>a'",

@@ -1,7 +1,7 @@
 """registered-models/search and model-versions/search."""
 
 from catalogue import experiment, model, run, scenario, tags, version
-from known_differences import clearer, crashes, dropped, refused
+from known_differences import clearer, crashes, refused
 
 MODELS_ACCEPTED = [
     "",

@@ -2,7 +2,7 @@
 
 from catalogue import experiment, run, scenario, tags
 from conversation import Ours
-from known_differences import clearer, crashes, dropped, refused
+from known_differences import clearer, crashes, refused
 
 ACCEPTED = [
     "",
