@@ -30,7 +30,11 @@ func newTrackingServer(t testing.TB) *trackingServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { store.Close() })
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	server := httptest.NewServer(mlflowapi.New(store, mlflowapi.Config{Version: "test", Log: slog.New(slog.DiscardHandler)}))
 	t.Cleanup(server.Close)
 	return &trackingServer{t, server.URL}

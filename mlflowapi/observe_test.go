@@ -242,7 +242,11 @@ func TestLimits_ADeadlineEndsWithItsBody(t *testing.T) {
 	}
 	server := &http.Server{Handler: s.Config.Handler}
 	go server.Serve(watchedListener{listener, deadlines}) //nolint:errcheck // ends with Close
-	defer server.Close()
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	conn, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,14 @@ import (
 )
 
 // ask sends one request to the server under the given Host and Origin.
-func ask(t testing.TB, s *artifactServer, method, path, host string, header http.Header) (*http.Response, string) {
+// answered is a response without its body, which has been read.
+type answered struct {
+	StatusCode int
+	Status     string
+	Header     http.Header
+}
+
+func ask(t testing.TB, s *artifactServer, method, path, host string, header http.Header) (answered, string) {
 	t.Helper()
 	var body io.Reader
 	if method == http.MethodPost {
@@ -36,7 +43,7 @@ func ask(t testing.TB, s *artifactServer, method, path, host string, header http
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(text)
+	return answered{resp.StatusCode, resp.Status, resp.Header}, string(text)
 }
 
 const (

@@ -44,14 +44,14 @@ func TestLogBatch_Limits(t *testing.T) {
 			params[i], tags[i] = Param{fmt.Sprint(i), "1"}, Tag{fmt.Sprint(i), "1"}
 		}
 		for message, b := range map[string]Batch{
-			"A batch logging request can contain at most 1000 metrics. Got 1001 metrics.":                     {Metrics: metrics},
-			"A batch logging request can contain at most 100 params. Got 101 params.":                         {Params: params},
-			"A batch logging request can contain at most 100 tags. Got 101 tags.":                             {Tags: tags},
-			"A batch logging request can contain at most 1000 metrics, params, and tags.":                     {Metrics: metrics[:1000], Tags: tags[:1]},
-			"Duplicate parameter keys have been submitted: ['a'].":                                            {Params: []Param{{"a", "1"}, {"a", "1"}}},
-			`Invalid value "a$b" for parameter 'metrics[1].name' supplied:`:                                   {Metrics: []Metric{metrics[0], {Key: "a$b"}}},
+			"A batch logging request can contain at most 1000 metrics. Got 1001 metrics.":                       {Metrics: metrics},
+			"A batch logging request can contain at most 100 params. Got 101 params.":                           {Params: params},
+			"A batch logging request can contain at most 100 tags. Got 101 tags.":                               {Tags: tags},
+			"A batch logging request can contain at most 1000 metrics, params, and tags.":                       {Metrics: metrics[:1000], Tags: tags[:1]},
+			"Duplicate parameter keys have been submitted: ['a'].":                                              {Params: []Param{{"a", "1"}, {"a", "1"}}},
+			`Invalid value "a$b" for parameter 'metrics[1].name' supplied:`:                                     {Metrics: []Metric{metrics[0], {Key: "a$b"}}},
 			"Invalid value -1 for parameter 'metrics[0].timestamp' supplied: metric 'm' (value=1.0). Timestamp": {Metrics: []Metric{NewMetric("m", 1, -1, 0)}},
-			"'Param key' exceeds the maximum length of 250 characters":                                        {Params: []Param{{strings.Repeat("k", 251), "1"}}},
+			"'Param key' exceeds the maximum length of 250 characters":                                          {Params: []Param{{strings.Repeat("k", 251), "1"}}},
 		} {
 			t.Run(message, func(t *testing.T) { wantError(t, s.LogBatch(t.Context(), id, b), InvalidParameterValue, message) })
 		}

@@ -17,7 +17,12 @@ func onBoth(t *testing.T, test func(t *testing.T, s *Store)) {
 
 func open(t testing.TB, uri string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), uri, Options{ArtifactRoot: "mlflow-artifacts:/"})
+	return openWith(t, uri, Options{ArtifactRoot: "mlflow-artifacts:/"})
+}
+
+func openWith(t testing.TB, uri string, opts Options) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), uri, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

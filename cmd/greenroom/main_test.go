@@ -139,7 +139,9 @@ func TestServer_AnswersRunningRequestsBeforeItStops(t *testing.T) {
 	if _, err := io.WriteString(sender, "second half"); err != nil {
 		t.Fatal(err)
 	}
-	sender.Close()
+	if err := sender.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if err := <-answered; err != nil {
 		t.Error(err)
 	}

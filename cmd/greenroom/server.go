@@ -97,7 +97,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	if err != nil {
 		return err
 	}
-	defer store.Close() //nolint:errcheck // the process ends here, and everything acknowledged is committed
+	defer store.Close() // the process ends here, and everything acknowledged is committed
 	config := mlflowapi.Config{
 		Version: version, StaticPrefix: f.staticPrefix, Log: log, MaxRequestBytes: f.maxRequestSize,
 		Security: mlflowapi.Security{
