@@ -19,7 +19,7 @@ def client(server, client_environment, monkeypatch):
 def test_a_repeated_creation_gives_the_version_already_made(client, server_kind, unique):
     """Clients repeat a POST whose answer was lost; genuine MLflow then makes a second version."""
     client.create_registered_model(unique)
-    source = f"file:///models/{unique}"
+    source = f"s3://models/{unique}"
     made = [int(client.create_model_version(unique, source, tags={"week": "36"}).version) for _ in range(2)]
     assert made == {"ours": [1, 1], "genuine": [1, 2]}[server_kind]
     other = client.create_model_version(unique, source, tags={"week": "37"})

@@ -23,6 +23,7 @@ import matplotlib.pyplot
 import mlflow
 import pandas
 import pytest
+import servers
 from mlflow import MlflowClient
 from ports import free_port
 from sklearn.datasets import make_classification
@@ -79,6 +80,8 @@ def test_weekly_churn(churn_server, customers, client_environment, tmp_path):
     check_serving(client_environment(churn_server), new["model"], features, tmp_path)
     check_command_line(client_environment(churn_server), experiment, new, tmp_path)
 
+    check_greenroom_reads(client_environment(churn_server), new)
+
     with Readers(churn_server.uri):
         promote(client, 41)
         client.set_registered_model_alias("churn", "champion", 41)
@@ -87,6 +90,7 @@ def test_weekly_churn(churn_server, customers, client_environment, tmp_path):
         for _ in range(10):  # Next weeks' promotions and rollbacks, for the readers to catch one half done.
             promote(client, 42)
             promote(client, 41)
+        check_greenroom_promotes(client_environment(churn_server), client)
     check_found_by_its_facts(client, experiment, new)
 
 
@@ -260,6 +264,47 @@ def check_command_line(environment, experiment, new, folder):
     assert json.loads(run("runs", "describe", "--run-id", new["run"]))["data"]["params"]["max_depth"] == "5"
     run("artifacts", "download", "--artifact-uri", "models:/churn@champion", "-d", str(folder / "model"))
     assert (folder / "model" / "MLmodel").exists()
+
+
+def greenroom(environment, *arguments, status=0):
+    """What a CI job's ``greenroom … --json`` prints; it works with any MLflow server."""
+    command = [servers.binary(), *arguments, "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == status, (arguments, done.returncode, done.stderr)
+    return json.loads(done.stdout) if status == 0 and done.stdout else done.stderr
+
+
+def check_greenroom_reads(environment, new):
+    (listed,) = greenroom(environment, "models", "list")
+    shown = greenroom(environment, "models", "show", "churn")
+    assert listed["name"] == shown["name"] == "churn"
+    assert {one["alias"]: one["version"] for one in shown["aliases"]} == {"champion": "42"}
+    versions = greenroom(environment, "models", "versions", "churn")
+    assert [int(one["version"]) for one in versions] == list(range(42, 0, -1))
+    (production,) = greenroom(environment, "models", "versions", "churn", "--stage", "Production")
+    assert production["version"] == "42"
+    for uri in ("models:/churn/Production", "models:/churn@champion", "models:/churn/42", "models:/churn/latest"):
+        assert greenroom(environment, "models", "resolve", uri)["version"] == "42", uri
+    (run,) = greenroom(environment, "runs", "list", "--experiment", "weekly-churn", "--filter", "params.max_depth = '5'")
+    assert run["info"]["run_id"] == new["run"]
+    assert greenroom(environment, "runs", "show", new["run"])["info"]["run_name"] == "churn_model_week_36"
+    greenroom(environment, "models", "show", "no-such-model", status=3)
+    greenroom(environment, "models", "resolve", "models:/churn/Staging", status=3)
+    greenroom(environment, "models", "transition", "churn", "42", "Live", status=4)
+    greenroom(environment, "models", "transition", "churn", status=2)
+
+
+def check_greenroom_promotes(environment, client):
+    for version in (42, 41):
+        moved = greenroom(environment, "models", "transition", "churn", str(version), "Production", "--archive-existing")
+        assert (moved["version"], moved["current_stage"]) == (str(version), "Production")
+        assert production_versions(client) == [version]
+        greenroom(environment, "models", "alias", "set", "churn", "champion", str(version))
+        assert int(client.get_model_version_by_alias("churn", "champion").version) == version
+        assert greenroom(environment, "models", "resolve", "models:/churn@champion")["version"] == str(version)
+    greenroom(environment, "models", "alias", "set", "churn", "spare", "40")
+    greenroom(environment, "models", "alias", "delete", "churn", "spare")
+    greenroom(environment, "models", "resolve", "models:/churn@spare", status=3)
 
 
 def check_found_by_its_facts(client, experiment, new):
