@@ -9,7 +9,6 @@ import (
 	"greenroom/mlflowapi"
 )
 
-// ask sends one request to the server under the given Host and Origin.
 // answered is a response without its body, which has been read.
 type answered struct {
 	StatusCode int
@@ -17,6 +16,7 @@ type answered struct {
 	Header     http.Header
 }
 
+// ask sends one request to the server, under the given Host unless it is "", and gives the answer and its body.
 func ask(t testing.TB, s *artifactServer, method, path, host string, header http.Header) (answered, string) {
 	t.Helper()
 	var body io.Reader
