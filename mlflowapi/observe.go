@@ -78,7 +78,7 @@ func (a *API) observe(c *gin.Context) {
 		}
 		a.metrics.duration.WithLabelValues(method, route, strconv.Itoa(status)).Observe(duration.Seconds())
 		level := slog.LevelDebug
-		if status >= http.StatusInternalServerError {
+		if status >= http.StatusInternalServerError && status != http.StatusNotImplemented { // clients ask what is implemented
 			level = slog.LevelWarn
 		}
 		ctx := c.Request.Context()

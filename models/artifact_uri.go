@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -48,6 +49,10 @@ func (o Options) checkArtifactLocation(field, location string) error {
 	}
 	if u.Fragment != "" || strings.ContainsAny(location, "#;") {
 		return invalid("'%s' URL can't include fragments or params.", field)
+	}
+	if decoded := unquoteAll(location); uriScheme(location) == "mlflow-artifacts" &&
+		(strings.ContainsAny(decoded, `\?`) || slices.Contains(strings.Split(decoded, "/"), "..")) {
+		return invalid("'%s' must be a folder of the artifact store, without '..', '\\' and '?': '%s'", field, location)
 	}
 	query := u.RawQuery
 	for range 10 {

@@ -58,6 +58,8 @@ func TestCreateExperiment_RefusesWhatOneDatabaseCouldNotHold(t *testing.T) {
 			"long name":     {strings.Repeat("ü", 257), "", Tag{"k", "v"}, "'name' exceeds the maximum length of 256 characters"},
 			"long location": {"a", "s3://" + strings.Repeat("x", 252), Tag{"k", "v"}, "'artifact_location' exceeds the maximum length of 256"},
 			"fragment":      {"a", "s3://b/#x", Tag{"k", "v"}, "'artifact_location' URL can't include fragments or params."},
+			"folder above":  {"a", "mlflow-artifacts:/a/%2e%2e/x", Tag{"k", "v"}, "'artifact_location' must be a folder of the artifact store"},
+			"encoded slash": {"a", "mlflow-artifacts:/a%2f..%2fx", Tag{"k", "v"}, "'artifact_location' must be a folder of the artifact store"},
 			"server":        {"a", "http://h/x", Tag{"k", "v"}, "'artifact_location' cannot use the 'http' scheme:"},
 			"other proxy":   {"a", "mlflow-artifacts://h:1/x", Tag{"k", "v"}, "'artifact_location' cannot use the 'mlflow-artifacts' scheme:"},
 			"climbing":      {"a", "s3://b/x?a=%2e%2e/", Tag{"k", "v"}, "Invalid query string"},

@@ -3,6 +3,9 @@ package models
 import (
 	"context"
 	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // RegisteredModel is a name under which versions of a model are kept. Times are in milliseconds since 1970.
@@ -317,9 +320,21 @@ func checkModelName(field, name string) error {
 	return checkPathLike("name", name)
 }
 
+// checkNewModelName also refuses, unlike MLflow, names that look like another one or become it in a URL: whoever asks for
+// one of the two could be given the other.
 func checkNewModelName(field, name string) error {
 	if err := checkModelName(field, name); err != nil {
 		return err
+	}
+	switch {
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return invalid("Invalid model name %s. Names cannot contain control characters.", quoted(name))
+	case strings.TrimSpace(name) != name:
+		return invalid("Invalid model name '%s'. Names cannot begin or end with a space.", name)
+	case percentEncoded.MatchString(name):
+		return invalid("Invalid model name '%s'. Names cannot contain percent escapes such as %%31; write the character itself.", name)
+	case !norm.NFC.IsNormalString(name):
+		return invalid("Invalid model name '%s'. It has letters and accents as separate characters; write it in Unicode normalization form C.", name)
 	}
 	return checkLength(field, name, maxModelName)
 }
