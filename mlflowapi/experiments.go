@@ -227,13 +227,7 @@ func isDigits(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789") == ""
 }
 
-// maxExperimentIDs bounds how many experiments one search covers: a statement binds a limited number of values.
-const maxExperimentIDs = 20000
-
 func experimentIDs(texts []string) ([]int64, error) {
-	if len(texts) > maxExperimentIDs {
-		return nil, invalid("A search covers at most %d experiments, got %d. Please split it.", maxExperimentIDs, len(texts))
-	}
 	ids := make([]int64, len(texts))
 	for i, text := range texts {
 		id, err := strconv.ParseInt(text, 10, 32)

@@ -137,7 +137,7 @@ func (s *Store) SearchExperiments(ctx context.Context, view ViewType, page Page)
 	}
 	err = s.view(ctx, func(t *tx) error {
 		q := newQuery("SELECT "+experimentColumns+" FROM experiments WHERE experiments.workspace = ? AND experiments.lifecycle_stage IN ?", workspace, view.stages())
-		found, err = pick[*Experiment](t, q.and(where).orderBy(order).page(page).sql(), q.args...)
+		found, err = pickPage[*Experiment](t, q, where, order, page)
 		if err != nil {
 			return err
 		}

@@ -231,7 +231,7 @@ func (s *Store) SearchLoggedModels(ctx context.Context, search LoggedModelSearch
 	}
 	err = s.view(ctx, func(t *tx) error {
 		q := newQuery("SELECT "+loggedModelColumns+" FROM logged_models WHERE logged_models.experiment_id IN ? AND logged_models.lifecycle_stage <> ?", search.ExperimentIDs, Deleted)
-		found, err = pick[*LoggedModel](t, q.and(where).orderBy(order).page(Page{Offset: search.Offset, Limit: search.Limit}).sql(), q.args...)
+		found, err = pickPage[*LoggedModel](t, q, where, order, Page{Offset: search.Offset, Limit: search.Limit})
 		if err != nil {
 			return err
 		}

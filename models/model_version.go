@@ -212,7 +212,7 @@ func (s *Store) SearchModelVersions(ctx context.Context, page Page) (found []*Mo
 	}
 	err = s.view(ctx, func(t *tx) error {
 		q := newQuery("SELECT "+modelVersionColumns+" FROM model_versions WHERE model_versions.workspace = ? AND model_versions.current_stage <> ?", workspace, stageDeleted)
-		found, err = pick[*ModelVersion](t, q.and(where).orderBy(order).page(page).sql(), q.args...)
+		found, err = pickPage[*ModelVersion](t, q, where, order, page)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package models
 
 import (
 	"cmp"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -45,7 +46,26 @@ func (q *query) page(p Page) *query {
 	return q
 }
 
-func (q *query) sql() string { return q.text.String() }
+// maxBound is how many values one search binds. SQLite takes 32766, PostgreSQL 65535; gorm binds each of a list's.
+const maxBound = 30_000
+
+// pickPage runs a query that has a WHERE already, for one page of the rows that match. A search too large for one statement
+// is the user's mistake.
+func pickPage[T any](t *tx, q *query, where, order search.Clause, p Page) ([]T, error) {
+	q.and(where).orderBy(order).page(p)
+	bound := 0
+	for _, arg := range q.args {
+		if list := reflect.ValueOf(arg); list.Kind() == reflect.Slice {
+			bound += list.Len()
+		} else {
+			bound++
+		}
+	}
+	if bound > maxBound {
+		return nil, invalid("The search compares with %d values; at most %d are possible. Name fewer experiments or datasets, or shorten the filter.", bound, maxBound)
+	}
+	return pick[T](t, q.text.String(), q.args...)
+}
 
 // chunk bounds how many values one statement binds: SQLite takes 32766, PostgreSQL 65535.
 const chunk = 5000

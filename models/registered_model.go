@@ -111,7 +111,7 @@ func (s *Store) SearchRegisteredModels(ctx context.Context, page Page) (found []
 	}
 	err = s.view(ctx, func(t *tx) error {
 		q := newQuery("SELECT "+registeredModelColumns+" FROM registered_models WHERE registered_models.workspace = ?", workspace)
-		found, err = pick[*RegisteredModel](t, q.and(where).orderBy(order).page(page).sql(), q.args...)
+		found, err = pickPage[*RegisteredModel](t, q, where, order, page)
 		if err != nil {
 			return err
 		}

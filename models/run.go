@@ -221,7 +221,7 @@ func (s *Store) SearchRuns(ctx context.Context, experiments []int64, view ViewTy
 	}
 	err = s.view(ctx, func(t *tx) error {
 		q := newQuery("SELECT "+runColumns+" FROM runs WHERE runs.experiment_id IN ? AND runs.lifecycle_stage IN ?", experiments, view.stages())
-		found, err = pick[*Run](t, q.and(where).orderBy(order).page(page).sql(), q.args...)
+		found, err = pickPage[*Run](t, q, where, order, page)
 		if err != nil {
 			return err
 		}

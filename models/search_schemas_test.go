@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -322,5 +323,22 @@ func TestSearchTakesTheLargestFilterAllowed(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	})
+}
+
+func TestSearch_TooManyValuesForOneStatementAreRefused(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		_, err := s.SearchRuns(t.Context(), make([]int64, maxBound), ActiveOnly, Page{Limit: 1})
+		wantError(t, err, InvalidParameterValue, "The search compares with 30003 values; at most 30000 are possible.")
+		if _, err := s.SearchRuns(t.Context(), make([]int64, maxBound-3), ActiveOnly, Page{Limit: 1}); err != nil {
+			t.Error(err)
+		}
+
+		models := LoggedModelSearch{ExperimentIDs: []int64{0}, Filter: strings.TrimSuffix(strings.Repeat("metrics.a > 1 AND ", 400), " AND "), Limit: 1}
+		for i := range 100 {
+			models.Datasets = append(models.Datasets, DatasetFilter{Name: "d", Digest: strconv.Itoa(i)})
+		}
+		_, err = s.SearchLoggedModels(t.Context(), models)
+		wantError(t, err, InvalidParameterValue, "The search compares with 80804 values;")
 	})
 }
