@@ -2,7 +2,7 @@
 
 from catalogue import experiment, run, scenario, tags
 from conversation import Ours
-from known_differences import clearer, crashes, refused
+from known_differences import clearer, crashes, dropped, refused
 
 ACCEPTED = [
     "",
@@ -275,6 +275,7 @@ def search_runs_views_and_pages(c):
     c.post("runs/search", {"experiment_ids": ["999999"]})
     c.post("runs/search", {"experiment_ids": ["<exp>", "999999"], "order_by": ["run_name"]})
     c.post("runs/search", {"experiment_ids": ["abc"]})
+    c.post("runs/search", {"experiment_ids": [0]}, **dropped("experiment_ids[0]"))
     c.post("runs/search", {"experiment_ids": "999"})
     c.post("runs/search", {"experimentIds": ["<exp>"], "maxResults": 1, "orderBy": ["run_name"], "runViewType": "ALL"})
     c.post("runs/search", {"experiment_ids": ["<exp>"], "filter": 5})
