@@ -456,7 +456,7 @@ func setEnum(dst reflect.Value, path string, v any) error {
 	for i, number := range numbers {
 		valid[i] = names[number]
 	}
-	return invalid("Invalid value %s for parameter '%s' supplied: must be one of %s.", pythonJSON(v), path, strings.Join(valid, ", "))
+	return invalid("Invalid value %s for parameter '%s' supplied: must be one of %s.", shown(v), path, strings.Join(valid, ", "))
 }
 
 func setSlice(dst reflect.Value, path string, v any, set func(reflect.Value, string, any) error) error {
@@ -478,7 +478,7 @@ func setSlice(dst reflect.Value, path string, v any, set func(reflect.Value, str
 }
 
 func wrongType(path string, v any) error {
-	return invalid("Invalid value %s for parameter '%s' supplied:  Hint: Value was of type '%s'.%s", pythonJSON(v), path, pythonType(v), apiDocsHint)
+	return invalid("Invalid value %s for parameter '%s' supplied:  Hint: Value was of type '%s'.%s", shown(v), path, pythonType(v), apiDocsHint)
 }
 
 // pythonType names a JSON value's type as MLflow's messages do.
@@ -502,14 +502,10 @@ func pythonType(v any) string {
 	}
 }
 
-// pythonJSON prints a JSON value for a message: ASCII only, as MLflow does, and cut when it is long.
-func pythonJSON(v any) string {
+// shown prints a JSON value for a message, cut when it is long.
+func shown(v any) string {
 	const longest = 1000
-	out, err := json.Marshal(v)
-	if err != nil {
-		return "?"
-	}
-	text := models.ASCII(string(out))
+	text := models.Quote(v)
 	if len(text) > longest {
 		text = text[:longest] + "…"
 	}

@@ -304,7 +304,7 @@ func (p *loggedModelPage) resume(token string) error {
 		{"Order by in the page token does", "order by", p.OrderBy, from.OrderBy},
 	} {
 		if !reflect.DeepEqual(part.want, part.got) {
-			return invalid("%s not match the requested %s. Expected: %s. Found: %s", part.is, part.requested, pythonJSON(part.want), pythonJSON(part.got))
+			return invalid("%s not match the requested %s. Expected: %s. Found: %s", part.is, part.requested, shown(part.want), shown(part.got))
 		}
 	}
 	p.Offset = from.Offset

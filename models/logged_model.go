@@ -1,12 +1,13 @@
 package models
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"strconv"
 	"strings"
+
+	"greenroom/search"
 )
 
 // LoggedModelStatus is where a logged model stands, by MLflow's number. MLflow has written others than these, for names it did not know.
@@ -107,7 +108,7 @@ func (s *Store) CreateLoggedModel(ctx context.Context, n NewLoggedModel) (m *Log
 
 func (n *NewLoggedModel) check() error {
 	if strings.ContainsAny(n.Name, `/:.%"'`) {
-		return invalid(`Invalid model name (%s) provided. Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%%', '"', "'")`, pythonString(n.Name))
+		return invalid(`Invalid model name (%s) provided. Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%%', '"', "'")`, search.Repr(n.Name))
 	}
 	if err := checkLength("name", n.Name, maxLoggedModelName); err != nil {
 		return err
@@ -201,7 +202,7 @@ func (s *Store) DeleteLoggedModelTag(ctx context.Context, id, key string) error 
 		}
 		n, err := t.exec("DELETE FROM logged_model_tags WHERE model_id = ? AND tag_key = ?", id, key)
 		if err == nil && n == 0 {
-			return notFound("No tag with key %s found for model with ID %s.", pythonString(key), pythonString(id))
+			return notFound("No tag with key %s found for model with ID %s.", search.Repr(key), search.Repr(id))
 		}
 		return err
 	})
@@ -217,21 +218,21 @@ type LoggedModelSearch struct {
 }
 
 // SearchLoggedModels gives one page of the logged models that match and are not deleted, with all their data.
-func (s *Store) SearchLoggedModels(ctx context.Context, search LoggedModelSearch) (found []*LoggedModel, err error) {
-	where, err := loggedModelWhere(s.dialect, search.Filter, search.Datasets)
+func (s *Store) SearchLoggedModels(ctx context.Context, want LoggedModelSearch) (found []*LoggedModel, err error) {
+	where, err := loggedModelWhere(s.dialect, want.Filter, want.Datasets)
 	if err != nil {
 		return nil, err
 	}
-	order, err := loggedModelOrderBy(s.dialect, search.OrderBy)
+	order, err := loggedModelOrderBy(s.dialect, want.OrderBy)
 	if err != nil {
 		return nil, err
 	}
-	if len(search.ExperimentIDs) == 0 {
+	if len(want.ExperimentIDs) == 0 {
 		return nil, nil
 	}
 	err = s.view(ctx, func(t *tx) error {
-		q := newQuery("SELECT "+loggedModelColumns+" FROM logged_models WHERE logged_models.experiment_id IN ? AND logged_models.lifecycle_stage <> ?", search.ExperimentIDs, Deleted)
-		found, err = pickPage[*LoggedModel](t, q, where, order, Page{Offset: search.Offset, Limit: search.Limit})
+		q := newQuery("SELECT "+loggedModelColumns+" FROM logged_models WHERE logged_models.experiment_id IN ? AND logged_models.lifecycle_stage <> ?", want.ExperimentIDs, Deleted)
+		found, err = pickPage[*LoggedModel](t, q, where, order, Page{Offset: want.Offset, Limit: want.Limit})
 		if err != nil {
 			return err
 		}
@@ -320,7 +321,7 @@ func (t *tx) addLoggedModelParams(m *LoggedModel, params []Param) error {
 	for i, p := range params {
 		rows[i] = []any{m.ID, m.ExperimentID, p.Key, p.Value}
 	}
-	slices.SortFunc(rows, func(a, b []any) int { return strings.Compare(a[2].(string), b[2].(string)) })
+	sortRows(rows, 2)
 	n, err := t.insertRows("INSERT INTO logged_model_params (model_id, experiment_id, param_key, param_value)", "(?, ?, ?, ?)", "ON CONFLICT DO NOTHING", rows)
 	if err != nil || n == int64(len(params)) {
 		return err
@@ -387,10 +388,7 @@ func (t *tx) logModelMetrics(run *Run, metrics []Metric) error {
 	for _, m := range logged {
 		rows = append(rows, []any{m.ModelID, m.Key, m.Timestamp, m.Step, m.Value, run.ExperimentID, run.ID, m.DatasetName, m.DatasetDigest})
 	}
-	// One order for all writers, so that two batches never wait for each other.
-	slices.SortFunc(rows, func(a, b []any) int {
-		return cmp.Or(strings.Compare(a[0].(string), b[0].(string)), strings.Compare(a[1].(string), b[1].(string)))
-	})
+	sortRows(rows, 0, 1, 2, 3)
 	n, err := t.insertRows("INSERT INTO logged_model_metrics (model_id, metric_name, metric_timestamp_ms, metric_step, metric_value, experiment_id, run_id, dataset_name, dataset_digest)",
 		"(?, ?, ?, ?, ?, ?, ?, ?, ?)", "ON CONFLICT DO NOTHING", rows)
 	if err != nil || n == int64(len(rows)) {
@@ -430,7 +428,7 @@ func checkOnce(field string, tags []Tag, valueLimit int) error {
 	for i, tag := range tags {
 		at := field + "[" + strconv.Itoa(i) + "]."
 		if seen[tag.Key] {
-			return invalid("'%skey' repeats the key %s; provide it once.", at, pythonString(tag.Key))
+			return invalid("'%skey' repeats the key %s; provide it once.", at, search.Repr(tag.Key))
 		}
 		seen[tag.Key] = true
 		if err := checkLength(at+"key", tag.Key, maxOnceKey); err != nil {

@@ -6,6 +6,8 @@ import (
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
+
+	"greenroom/search"
 )
 
 // RegisteredModel is a name under which versions of a model are kept. Times are in milliseconds since 1970.
@@ -79,7 +81,7 @@ func (t *tx) nameTaken(name string, tags []Tag) error {
 	}
 	if was != wanted {
 		return alreadyExists("Tried to create a %s with name %s, but the name is already taken by a %s. MLflow does not allow creating a model and a prompt with the same name.",
-			strings.ToLower(wanted), pythonString(name), strings.ToLower(was))
+			strings.ToLower(wanted), search.Repr(name), strings.ToLower(was))
 	}
 	return alreadyExists("%s (name=%s) already exists.", wanted, name)
 }
@@ -328,7 +330,7 @@ func checkNewModelName(field, name string) error {
 	}
 	switch {
 	case strings.ContainsFunc(name, unicode.IsControl):
-		return invalid("Invalid model name %s. Names cannot contain control characters.", quoted(name))
+		return invalid("Invalid model name %s. Names cannot contain control characters.", Quote(name))
 	case strings.TrimSpace(name) != name:
 		return invalid("Invalid model name '%s'. Names cannot begin or end with a space.", name)
 	case percentEncoded.MatchString(name):

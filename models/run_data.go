@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"math"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
+
+	"greenroom/search"
 )
 
 // Metric is one value of a run's metric. NaN is kept as IsNaN with Value 0, infinities as the largest finite doubles, as in MLflow.
@@ -56,7 +57,7 @@ var runIDPattern = regexp.MustCompile(`^[a-zA-Z0-9][\w\-]{0,255}$`)
 
 func checkRunID(id string) error {
 	if !runIDPattern.MatchString(id) {
-		return invalid("Invalid value %s for parameter 'run_id' supplied.", quoted(id))
+		return invalid("Invalid value %s for parameter 'run_id' supplied.", Quote(id))
 	}
 	return nil
 }
@@ -122,7 +123,7 @@ func (s *Store) checkBatch(b *Batch) error {
 	var twice []string
 	for _, p := range b.Params {
 		if seen[p.Key] {
-			twice = append(twice, pythonString(p.Key))
+			twice = append(twice, search.Repr(p.Key))
 		}
 		seen[p.Key] = true
 	}
@@ -253,7 +254,7 @@ func (t *tx) logParams(runID string, params []Param) (changed []string, err erro
 	for i, p := range params {
 		rows[i], keys[i] = []any{p.Key, p.Value, runID}, p.Key
 	}
-	slices.SortFunc(rows, func(a, b []any) int { return strings.Compare(a[0].(string), b[0].(string)) })
+	sortRows(rows, 0)
 	n, err := t.insertRows("INSERT INTO params (key, value, run_uuid)", "(?, ?, ?)", "ON CONFLICT DO NOTHING", rows)
 	if err != nil || n == int64(len(params)) {
 		return nil, err
@@ -268,7 +269,7 @@ func (t *tx) logParams(runID string, params []Param) (changed []string, err erro
 	}
 	for _, p := range params {
 		if old[p.Key] != p.Value {
-			changed = append(changed, fmt.Sprintf("{'key': %s, 'old_value': %s, 'new_value': %s}", pythonString(p.Key), pythonString(old[p.Key]), pythonString(p.Value)))
+			changed = append(changed, fmt.Sprintf("{'key': %s, 'old_value': %s, 'new_value': %s}", search.Repr(p.Key), search.Repr(old[p.Key]), search.Repr(p.Value)))
 		}
 	}
 	return changed, nil
@@ -285,8 +286,7 @@ func (t *tx) logMetrics(run *Run, metrics []Metric) error {
 			latest[m.Key] = m
 		}
 	}
-	// One order for all writers, so that two batches never wait for each other.
-	slices.SortFunc(history, func(a, b []any) int { return strings.Compare(a[0].(string), b[0].(string)) })
+	sortRows(history, 0, 2, 4, 1)
 	_, err := t.insertRows("INSERT INTO metrics (key, value, timestamp, run_uuid, step, is_nan)", "(?, ?, ?, ?, ?, ?)", "ON CONFLICT DO NOTHING", history)
 	if err != nil {
 		return err
@@ -295,7 +295,7 @@ func (t *tx) logMetrics(run *Run, metrics []Metric) error {
 	for _, m := range latest {
 		rows = append(rows, []any{m.Key, m.Value, m.Timestamp, run.ID, m.Step, m.IsNaN})
 	}
-	slices.SortFunc(rows, func(a, b []any) int { return strings.Compare(a[0].(string), b[0].(string)) })
+	sortRows(rows, 0)
 	_, err = t.insertRows("INSERT INTO latest_metrics (key, value, timestamp, run_uuid, step, is_nan)", "(?, ?, ?, ?, ?, ?)", `ON CONFLICT (key, run_uuid) DO UPDATE
 		SET value = excluded.value, timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan
 		WHERE (excluded.step, excluded.timestamp, excluded.value) > (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)`, rows)
@@ -370,32 +370,4 @@ func (o Options) fitTag(at string, t Tag) (Tag, error) {
 	}
 	value, err := o.fitValue(at+"value", t.Value, maxTagValue)
 	return Tag{t.Key, value}, err
-}
-
-// pythonFloat prints a number as MLflow's messages do: always with a point or an exponent.
-func pythonFloat(f float64) string {
-	switch abs := math.Abs(f); {
-	case math.IsNaN(f):
-		return "nan"
-	case abs != 0 && abs < 1e-4 || abs >= 1e16:
-		return strconv.FormatFloat(f, 'e', -1, 64)
-	}
-	text := strconv.FormatFloat(f, 'f', -1, 64)
-	if !strings.Contains(text, ".") {
-		text += ".0"
-	}
-	return text
-}
-
-// pythonString quotes text as MLflow's messages show lists of strings.
-func pythonString(s string) string {
-	quote := "'"
-	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
-		quote = `"`
-	}
-	s = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\t", `\t`, "\r", `\r`).Replace(s)
-	if quote == "'" {
-		s = strings.ReplaceAll(s, "'", `\'`)
-	}
-	return quote + s + quote
 }

@@ -114,9 +114,7 @@ func (s *Store) LogOutputs(ctx context.Context, runID string, outputs []ModelOut
 // insertInputs adds edges (input_uuid, source type and id, destination type and id, step) that are not there yet. They are
 // sorted, so that two transactions never wait for each other.
 func (t *tx) insertInputs(rows [][]any) error {
-	slices.SortFunc(rows, func(a, b []any) int {
-		return cmp.Or(cmp.Compare(a[2].(string), b[2].(string)), cmp.Compare(a[4].(string), b[4].(string)))
-	})
+	sortRows(rows, 2, 4)
 	_, err := t.insertRows("INSERT INTO inputs (input_uuid, source_type, source_id, destination_type, destination_id, step)",
 		"(?, ?, ?, ?, ?, ?)", "ON CONFLICT DO NOTHING", rows)
 	return err

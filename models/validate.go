@@ -1,8 +1,6 @@
 package models
 
 import (
-	"fmt"
-	"math"
 	"path"
 	"strings"
 	"unicode"
@@ -35,7 +33,7 @@ const (
 func checkName(field, name string) error {
 	for _, r := range name {
 		if !unicode.IsLetter(r) && !unicode.IsNumber(r) && !strings.ContainsRune("_/.- :", r) {
-			return invalid("Invalid value %s for parameter '%s' supplied: Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/).", quoted(name), field)
+			return invalid("Invalid value %s for parameter '%s' supplied: Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/).", Quote(name), field)
 		}
 	}
 	return checkPathLike(field, name)
@@ -45,7 +43,7 @@ func checkName(field, name string) error {
 func checkPathLike(field, name string) error {
 	clean := cleanPath(name)
 	if clean != name || clean == "." || strings.HasPrefix(clean, "..") || strings.HasPrefix(clean, "/") {
-		return invalid("Invalid value %s for parameter '%s' supplied: Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would resolve to '%s'", quoted(name), field, clean)
+		return invalid("Invalid value %s for parameter '%s' supplied: Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would resolve to '%s'", Quote(name), field, clean)
 	}
 	return nil
 }
@@ -82,48 +80,6 @@ func (o Options) fitValue(field, value string, limit int) (string, error) {
 		limit--
 	}
 	return value, nil
-}
-
-// quoted prints a string as MLflow's messages do: JSON, ASCII only.
-func quoted(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r < 0x20:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return ASCII(b.String())
-}
-
-// ASCII writes everything beyond ASCII as JSON's \u escapes, in the way MLflow's messages show user input.
-func ASCII(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r < utf8.RuneSelf:
-			b.WriteRune(r)
-		case r > math.MaxUint16:
-			r -= 0x10000
-			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
 }
 
 // Tag is a key and a value on an experiment, a run, a logged model, a registered model or a version.

@@ -58,8 +58,8 @@ func setOfKeys[V any](m map[string]V) string {
 	return set(names)
 }
 
-// repr prints a text as MLflow does where it quotes one: 'a', or "it's".
-func repr(s string) string {
+// Repr prints a text as MLflow's messages do where they quote one: 'a', or "it's".
+func Repr(s string) string {
 	quote := "'"
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
 		quote = `"`

@@ -155,7 +155,7 @@ func (f *Field) sortValue(d Dialect, item Item) string {
 func list(items []string) string {
 	quoted := make([]string, len(items))
 	for i, item := range items {
-		quoted[i] = repr(item)
+		quoted[i] = Repr(item)
 	}
 	return "[" + strings.Join(quoted, ", ") + "]"
 }

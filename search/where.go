@@ -32,15 +32,15 @@ func (s *Schema) WhereWithin(d Dialect, filter string, within *Clause) (Clause, 
 		return Clause{}, err
 	}
 	if filter != "" && strings.TrimSpace(filter) == "" {
-		return Clause{}, errorAt(filter, 0, s.Blank.fill("filter", repr(filter)))
+		return Clause{}, errorAt(filter, 0, s.Blank.fill("filter", Repr(filter)))
 	}
 	tree, strays, statements := parse(filter)
 	if statements > 1 {
 		i := slices.IndexFunc(strays, func(t token) bool { return t.kind == semicolon })
-		return Clause{}, errorAt(filter, strays[i].pos, s.ManyParts.fill("filter", repr(filter)))
+		return Clause{}, errorAt(filter, strays[i].pos, s.ManyParts.fill("filter", Repr(filter)))
 	}
 	if len(strays) > 0 {
-		return Clause{}, errorAt(filter, strays[0].pos, s.BadClause.fill("filter", repr(filter), "clauses", sources(strays, ""), "quoted", sources(strays, "'")))
+		return Clause{}, errorAt(filter, strays[0].pos, s.BadClause.fill("filter", Repr(filter), "clauses", sources(strays, ""), "quoted", sources(strays, "'")))
 	}
 	b := &builder{schema: s, dialect: d, filter: filter, within: within}
 	conditions, err := b.expr(tree)
@@ -203,8 +203,8 @@ func (b *builder) comparison(c *comparison) ([]Clause, error) {
 		op = strings.ToUpper(strings.Join(strings.Fields(op), " "))
 	}
 	fail := func(pos int, m Message, value string) error {
-		return errorAt(b.filter, pos, m.fill("group", id.group.Name, "key", id.key, "op", op, "value", value, "repr", repr(value),
-			"ops", set(f.Ops), "list", "('"+strings.Join(f.Ops, "', '")+"')", "filter", repr(b.filter)))
+		return errorAt(b.filter, pos, m.fill("group", id.group.Name, "key", id.key, "op", op, "value", value, "repr", Repr(value),
+			"ops", set(f.Ops), "list", "('"+strings.Join(f.Ops, "', '")+"')", "filter", Repr(b.filter)))
 	}
 	allowed := slices.Contains(f.Ops, op)
 	if c.nullTest() {
@@ -264,7 +264,7 @@ func tuple(tokens []token) string {
 	var parts []string
 	for _, t := range tokens {
 		if s, quoted := unquote(t.src); quoted {
-			parts = append(parts, repr(s))
+			parts = append(parts, Repr(s))
 		} else if t.kind != comma {
 			parts = append(parts, t.src)
 		}
