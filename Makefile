@@ -6,6 +6,7 @@ GO ?= go
 PYTHON ?= python3
 GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT := .tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
+NEWEST := 3.17.2
 GOTESTFLAGS ?=
 PYTESTFLAGS ?=
 
@@ -18,7 +19,7 @@ build:
 ## check: formatting, linters, vet
 check: $(GOLANGCI_LINT)
 	$(GO) vet ./...
-	$(GOLANGCI_LINT) run ./...
+	$(GOLANGCI_LINT) run --allow-parallel-runners ./...
 
 ## fmt: rewrite the Go files as check wants them
 fmt: $(GOLANGCI_LINT)
@@ -26,11 +27,12 @@ fmt: $(GOLANGCI_LINT)
 
 ## unit: the Go tests, with one PostgreSQL for all of them; the race detector needs a C compiler
 unit:
-	CGO_ENABLED=1 $(PYTHON) compat_tests/postgres.py $(GO) test -race $(GOTESTFLAGS) ./...
+	python=$$($(PYTHON) compat_tests/venvs.py $(NEWEST)) && \
+	CGO_ENABLED=1 $$python compat_tests/postgres.py $(GO) test -race $(GOTESTFLAGS) ./...
 
 ## compat: Python, over HTTP, newest client, on SQLite and PostgreSQL
 compat:
-	python=$$($(PYTHON) compat_tests/venvs.py 3.17.2) && cd compat_tests && $$python -m pytest $(PYTESTFLAGS)
+	python=$$($(PYTHON) compat_tests/venvs.py $(NEWEST)) && cd compat_tests && $$python -m pytest $(PYTESTFLAGS)
 
 ## compat-all: the same with every client version
 compat-all:

@@ -38,7 +38,7 @@ class Cluster:
             [
                 f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''",
                 "-c fsync=off -c synchronous_commit=off -c full_page_writes=off",
-                "-c max_connections=200 -c shared_buffers=64MB",
+                "-c max_connections=400 -c shared_buffers=64MB",
             ]
         )
         try:
