@@ -914,13 +914,11 @@ def prompt_search(t):
     name = t.name("greeting")
     mlflow.register_prompt(name, "Hello {{who}}", tags={"team": "growth"})
     equal([p.name for p in mlflow.search_prompts("name = '{}'".format(name))], [name])
-    t.client.delete_prompt_version(name, "1")
-    t.client.delete_prompt(name)
-    equal(list(mlflow.search_prompts("name = '{}'".format(name))), [])
+    equal(list(mlflow.search_prompts("name = '{}'".format(t.name("other")))), [])
 
 
 @step("mlflow.tracking.MlflowClient.set_prompt_tag", since=(3, 1))
-def prompt_tags(t):
+def prompt_tags_and_deletion(t):
     import mlflow
 
     name = t.name("greeting")
@@ -928,9 +926,13 @@ def prompt_tags(t):
     t.client.set_prompt_tag(name, "k", "v")
     t.client.set_prompt_tag(name, "l", "w")
     t.client.delete_prompt_tag(name, "l")
-    equal(t.client.get_prompt(name).tags, {"k": "v"})
+    tags = t.client.get_prompt(name).tags
+    equal((tags.get("k"), tags.get("l")), ("v", None))
     t.client.set_prompt_version_tag(name, "1", "m", "x")
     equal(t.client.get_prompt_version(name, "1").tags["m"], "x")
+    t.client.delete_prompt_version(name, "1")
+    t.client.delete_prompt(name)
+    equal(list(mlflow.genai.search_prompts("name = '{}'".format(name))), [])
 
 
 # The command line
