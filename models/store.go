@@ -5,9 +5,12 @@ package models
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"strings"
 	"time"
@@ -63,7 +66,7 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 	}
 	db, err := s.write.DB()
 	if err == nil {
-		err = schema.Migrate(ctx, db, target.Dialect, schema.Options{ArtifactLocation: appendToURI(opts.ArtifactRoot, "0"), URI: uri})
+		err = schema.Migrate(ctx, db, target.Dialect, schema.Options{ArtifactLocation: appendToURI(opts.ArtifactRoot, "0"), URI: target.String()})
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", target, err), s.Close())
@@ -233,6 +236,13 @@ func sqlState(err error) string {
 	return ""
 }
 
+// isDisconnect tells whether the database could not be reached, or went away in the middle.
+func isDisconnect(err error) bool {
+	connect, network := new(pgconn.ConnectError), new(net.OpError)
+	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn) ||
+		pgconn.SafeToRetry(err) // a connection that was closed already
+}
+
 // explain turns a database's failure into the Error that helps a client: one that says to come back when the database is
 // away, full or busy, and a refusal when a value did not fit a column.
 func explain(err error) error {
@@ -240,9 +250,8 @@ func explain(err error) error {
 		return nil
 	}
 	state, code := sqlState(err), sqliteCode(err)
-	away := new(pgconn.ConnectError)
 	switch {
-	case errors.As(err, &away), strings.HasPrefix(state, "08"), strings.HasPrefix(state, "57P"), strings.HasPrefix(state, "53"),
+	case isDisconnect(err), strings.HasPrefix(state, "08"), strings.HasPrefix(state, "57P"), strings.HasPrefix(state, "53"),
 		code&0xff == sqliteBusy, code&0xff == sqliteFull:
 		return errors.Join(&Error{TemporarilyUnavailable, "The database cannot take the request now; try again. The server's log has the cause."}, err)
 	case strings.HasPrefix(state, "22"):

@@ -1,11 +1,17 @@
 package models
 
 import (
+	"database/sql/driver"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"greenroom/models/modelstest"
 )
@@ -58,11 +64,15 @@ func TestParseURI(t *testing.T) {
 		{uri: "sqlite:///a b.db", dsn: "file:a%20b.db?", shown: "sqlite:///a b.db"},
 		{uri: "sqlite:////var/lib/x.db", dsn: "file:/var/lib/x.db?", shown: "sqlite:////var/lib/x.db"},
 		{uri: "postgresql+psycopg2://u:p@h:5432/d", dsn: "postgresql://u:p@h:5432/d", shown: "postgresql://u:xxxxx@h:5432/d"},
+		{uri: "postgresql://h/d?password=p&sslmode=disable&sslpassword=q", dsn: "postgresql://h/d?password=p&sslmode=disable", shown: "postgresql://h/d?password=xxxxx&sslmode=disable&sslpassword=xxxxx"},
 		{uri: "postgres://h/d", dsn: "postgresql://h/d", shown: "postgresql://h/d"},
 		{uri: "sqlite://", wrong: "names no file"},
 		{uri: "sqlite:///:memory:", wrong: "names no file"},
 		{uri: "mysql://h/d", wrong: "not supported"},
-		{uri: "./mlruns", wrong: "not a database URI"},
+		{uri: "./mlruns", wrong: `"./mlruns" is not a database URI`},
+		{uri: "postgresq://u:p@h/d", wrong: `"postgresq:…" is not a database URI`},
+		{uri: "postgresql:/u:p@h/d", wrong: `"postgresql:…" is not a database URI`},
+		{uri: "u:p@h/d", wrong: `"u:…" is not a database URI`},
 	} {
 		t.Run(c.uri, func(t *testing.T) {
 			got, err := ParseURI(c.uri)
@@ -82,6 +92,26 @@ func TestParseURI(t *testing.T) {
 func TestExplain_TheDatabaseIsAway(t *testing.T) {
 	_, err := pgx.Connect(t.Context(), "postgresql://127.0.0.1:1/none")
 	wantError(t, explain(err), TemporarilyUnavailable, "The database cannot take the request now; try again.")
+}
+
+func TestExplain_TheDatabaseGoesAway(t *testing.T) {
+	s := open(t, modelstest.PostgreSQL(t))
+	pool := must(s.write.DB())(t)
+	conn := must(pool.Conn(t.Context()))(t)
+	defer conn.Close()
+	err := conn.Raw(func(c any) error {
+		if err := c.(*stdlib.Conn).Conn().PgConn().Conn().Close(); err != nil {
+			t.Error(err)
+		}
+		_, err := c.(*stdlib.Conn).Conn().Exec(t.Context(), "SELECT 1")
+		wantError(t, explain(err), TemporarilyUnavailable, "The database cannot take the request now; try again.")
+		_, err = c.(*stdlib.Conn).Conn().Exec(t.Context(), "SELECT 1")
+		return err
+	})
+	wantError(t, explain(err), TemporarilyUnavailable, "The database cannot take the request now; try again.")
+	for _, err := range []error{io.ErrUnexpectedEOF, &net.OpError{Op: "read", Err: syscall.ECONNRESET}, driver.ErrBadConn} {
+		wantError(t, explain(fmt.Errorf("query: %w", err)), TemporarilyUnavailable, "The database cannot take the request now; try again.")
+	}
 }
 
 func TestExplain_AValueTooLongForItsColumn(t *testing.T) {

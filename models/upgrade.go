@@ -45,7 +45,7 @@ func Upgrade(ctx context.Context, uri string) error {
 		return err
 	}
 	return withDatabase(target, func(db *sql.DB) error {
-		return schema.Migrate(ctx, db, target.Dialect, schema.Options{URI: uri})
+		return schema.Migrate(ctx, db, target.Dialect, schema.Options{URI: target.String()})
 	})
 }
 

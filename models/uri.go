@@ -26,6 +26,18 @@ func (t Target) String() string { return t.shown }
 const sqlitePragmas = "?_pragma=foreign_keys(1)&_pragma=busy_timeout(20000)&_pragma=case_sensitive_like(1)" +
 	"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 
+// shownURL hides the password, which may also stand among the options.
+func shownURL(u *url.URL) string {
+	shown, options := *u, u.Query()
+	for name := range options {
+		if strings.Contains(strings.ToLower(name), "password") {
+			options.Set(name, "xxxxx")
+			shown.RawQuery = options.Encode()
+		}
+	}
+	return shown.Redacted()
+}
+
 // ParseURI reads a --backend-store-uri as MLflow writes it (SQLAlchemy's form): sqlite:///relative.db, sqlite:////absolute.db,
 // postgresql://user:password@host/db, with an optional driver name (postgresql+psycopg2://) that is ignored.
 func ParseURI(uri string) (Target, error) {
@@ -46,10 +58,13 @@ func ParseURI(uri string) (Target, error) {
 		if err != nil {
 			return Target{}, fmt.Errorf("backend store URI is not a PostgreSQL URL such as postgresql://user:password@host:5432/database")
 		}
-		return Target{Dialect: schema.PostgreSQL, DSN: u.String(), shown: u.Redacted()}, nil
+		return Target{Dialect: schema.PostgreSQL, DSN: u.String(), shown: shownURL(u)}, nil
 	case ok && (engine == "mysql" || engine == "mssql"):
 		return Target{}, fmt.Errorf("backend store %s:// is not supported: use sqlite:///… or postgresql://…", engine)
 	default:
+		if end := strings.IndexAny(uri, ":?"); end >= 0 && strings.ContainsAny(uri, "@?") { // the rest may hold a password
+			uri = uri[:end+1] + "…"
+		}
 		return Target{}, fmt.Errorf("backend store %q is not a database URI: use sqlite:///file.db or postgresql://user:password@host/database; a folder of files (MLflow's file store) is not supported, move it with MLflow's own tools first", uri)
 	}
 }

@@ -18,7 +18,7 @@ func things() *Schema {
 		Fields: map[string]*Field{
 			"name":  text,
 			"size":  {Column: "things.size", Type: Int64, Ops: []string{"<", "=", ">"}, BadOp: "bad op {op}", BadValue: "bad number {value}", BadNumber: "not whole {value}"},
-			"count": {Column: "things.count", Type: Int32, Literal: Either, Whole: true, Ops: []string{"="}, BadOp: "bad op {op}", BadNumber: "not whole {value}"},
+			"count": {Column: "things.count", Type: Int32, Literal: Either, Whole: true, BareText: true, Ops: []string{"="}, BadOp: "bad op {op}", BadNumber: "not whole {value}"},
 		},
 	}
 	attributes.Order = attributes.Fields
@@ -156,6 +156,7 @@ func TestWhereNamesTheMistakeAndItsPlace(t *testing.T) {
 		{"size = '5'", "bad number '5' (at position 8)"},
 		{"count = 3000000000", "Invalid value for numeric attribute 'count': 3000000000 is out of range (at position 9)"},
 		{"count = 'x'", "not whole x (at position 9)"},
+		{"count = NULL", "not whole NULL (at position 9)"},
 		{"count = 1.5", "not whole 1.5 (at position 9)"},
 		{"number.f1-score > 1", "Invalid comparison clause. Expected 'Identifier' found 'number.f1-score': put a key with special characters between backticks (at position 1)"},
 		{"name = 'a\x00b'", "Invalid filter: it holds a NUL character (at position 10)"},

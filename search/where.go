@@ -297,10 +297,13 @@ func (b *builder) values(c *comparison, f *Field, fail func(int, Message, string
 	case numeric && f.Type != Text && f.Literal == Either:
 		return []any{literal{t.src, t.kind}}, nil
 	case numeric || t.kind == operation || t.kind == keyword:
-		if f.BareText {
-			return []any{t.src}, nil
+		switch {
+		case !f.BareText:
+			return nil, fail(t.pos, f.BadValue, c.src)
+		case f.Type != Text:
+			return []any{literal{t.src, text}}, nil
 		}
-		return nil, fail(t.pos, f.BadValue, c.src)
+		return []any{t.src}, nil
 	}
 	s, quoted := unquote(t.src)
 	if !quoted && !f.BareText {
