@@ -77,15 +77,11 @@ func (a *API) observe(c *gin.Context) {
 			route = "none" // every unknown path alike: labels must not grow with what strangers send
 		}
 		a.metrics.duration.WithLabelValues(method, route, strconv.Itoa(status)).Observe(duration.Seconds())
-		level := slog.LevelDebug
-		if status >= http.StatusInternalServerError && status != http.StatusNotImplemented { // clients ask what is implemented
-			level = slog.LevelWarn
-		}
 		ctx := c.Request.Context()
-		if !a.log.Enabled(ctx, level) {
+		if !a.log.Enabled(ctx, slog.LevelDebug) { // failures are logged by fail
 			return
 		}
-		a.log.LogAttrs(ctx, level, "request",
+		a.log.LogAttrs(ctx, slog.LevelDebug, "request",
 			slog.String("method", c.Request.Method), slog.String("route", route), slog.String("path", c.Request.URL.Path),
 			slog.Int("status", status), slog.Int("bytes", c.Writer.Size()),
 			slog.Duration("duration", duration), slog.String("request_id", id), slog.String("client", c.RemoteIP()))

@@ -100,14 +100,17 @@ func TestObserve_APanicIs500JSONAndLoggedOnceWithItsStack(t *testing.T) {
 		t.Errorf("%s %s", resp.Status, text)
 	}
 	s.Close()
-	stacks := 0
+	stacks, failures := 0, 0
 	for _, entry := range lines.about(t, "p1") {
+		if entry["level"] != "DEBUG" {
+			failures++
+		}
 		if message, _ := entry["error"].(string); strings.Contains(message, "panic: ") && strings.Contains(message, "goroutine") {
 			stacks++
 		}
 	}
-	if stacks != 1 {
-		t.Errorf("%d stacks in %v", stacks, lines.about(t, "p1"))
+	if stacks != 1 || failures != 1 {
+		t.Errorf("%d stacks, %d failures in %v", stacks, failures, lines.about(t, "p1"))
 	}
 }
 

@@ -2,7 +2,7 @@ package mlflowapi
 
 import (
 	"context"
-	"log/slog"
+	"errors"
 	"net/http"
 	"time"
 
@@ -36,8 +36,7 @@ func (a *API) ready(c *gin.Context) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()
 	if err := a.store.Ping(ctx); err != nil {
-		a.log.WarnContext(ctx, "not ready", slog.Any("error", err))
-		a.fail(c, &models.Error{Code: models.TemporarilyUnavailable, Message: "The database does not answer."})
+		a.fail(c, errors.Join(&models.Error{Code: models.TemporarilyUnavailable, Message: "The database does not answer."}, err))
 		return
 	}
 	c.String(http.StatusOK, "OK")
