@@ -136,7 +136,7 @@ func (a *API) listArtifacts(ctx context.Context, req *listArtifactsRequest) (*ar
 	if err != nil {
 		return nil, err
 	}
-	return a.listAt(ctx, text(run.ArtifactURI), req.Path)
+	return a.listAt(ctx, value(run.ArtifactURI), req.Path)
 }
 
 type listLoggedModelArtifactsRequest struct {
@@ -202,7 +202,7 @@ func (a *API) getArtifact(c *gin.Context) {
 		if err != nil {
 			return "", err
 		}
-		return text(run.ArtifactURI), nil
+		return value(run.ArtifactURI), nil
 	})
 }
 
@@ -266,7 +266,7 @@ func (a *API) sendFrom(c *gin.Context, parameter string, location func(context.C
 	}
 }
 
-// maxSmallUpload bounds uploadArtifact, which keeps the file in memory.
+// maxSmallUpload is the largest file, in bytes, that uploadArtifact takes, as in MLflow.
 const maxSmallUpload = 10 << 20
 
 // uploadArtifact stores a small file in a run, for MLflow's pages.
@@ -310,7 +310,7 @@ func (a *API) putInRun(c *gin.Context, body *upload) error {
 	if err != nil {
 		return err
 	}
-	store, root, err := a.locate(text(run.ArtifactURI))
+	store, root, err := a.locate(value(run.ArtifactURI))
 	if err != nil {
 		return err
 	}
@@ -338,7 +338,7 @@ func (a *API) presignedUpload(ctx context.Context, req *presignedUploadRequest) 
 		if err != nil {
 			return nil, err
 		}
-		location = text(run.ArtifactURI)
+		location = value(run.ArtifactURI)
 	} else {
 		model, err := a.store.LoggedModel(ctx, req.ModelID, false)
 		if err != nil {
@@ -373,8 +373,8 @@ func (a *API) presignedDownload(ctx context.Context, req *presignedDownloadReque
 	if err != nil {
 		return nil, err
 	}
-	if isProxied(text(run.ArtifactURI)) {
-		return nil, invalid("Presigned download is not supported for runs with proxied artifact storage (artifact URI: %s). Download through this server instead.", text(run.ArtifactURI))
+	if isProxied(value(run.ArtifactURI)) {
+		return nil, invalid("Presigned download is not supported for runs with proxied artifact storage (artifact URI: %s). Download through this server instead.", value(run.ArtifactURI))
 	}
 	return nil, notImplemented(noPresignedDownload)
 }
@@ -426,11 +426,4 @@ func queryOnce(c *gin.Context, names ...string) (value string, err error) {
 		}
 	}
 	return value, nil
-}
-
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }

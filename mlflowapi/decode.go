@@ -361,16 +361,22 @@ func setString(dst reflect.Value, path string, v any) error {
 	return nil
 }
 
-func setInt(dst reflect.Value, path string, v any) error {
-	text := ""
+// written is how a string or a number stands in the request; ok is false for anything else.
+func written(v any) (text string, ok bool) {
 	switch v := v.(type) {
 	case string:
-		text = v
+		return v, true
 	case queryValue:
-		text = string(v)
+		return string(v), true
 	case json.Number:
-		text = v.String()
-	default:
+		return v.String(), true
+	}
+	return "", false
+}
+
+func setInt(dst reflect.Value, path string, v any) error {
+	text, ok := written(v)
+	if !ok {
 		return wrongType(path, v)
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
@@ -430,15 +436,8 @@ func setBool(dst reflect.Value, path string, v any) error {
 
 func setEnum(dst reflect.Value, path string, v any) error {
 	names := dst.Interface().(enum).enumNames()
-	text := ""
-	switch v := v.(type) {
-	case string:
-		text = v
-	case queryValue:
-		text = string(v)
-	case json.Number:
-		text = v.String()
-	default:
+	text, ok := written(v)
+	if !ok {
 		return wrongType(path, v)
 	}
 	for number, name := range names {

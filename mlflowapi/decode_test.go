@@ -18,17 +18,17 @@ import (
 // everything has a field of each kind a request can have.
 type everything struct {
 	runRef
-	Name     string        `json:"name"`
-	BigName  *string       `json:"big_name"`
-	Count    int64         `json:"count"`
-	Maybe    *int64        `json:"maybe"`
-	Value    float64       `json:"value"`
-	Flag     bool          `json:"flag"`
-	Status   runStatus     `json:"status"`
-	Names    []string      `json:"names"`
-	Metrics  []batchMetric `json:"metrics"`
-	Dataset  dataset       `json:"dataset"`
-	ignored  int           //nolint:unused // shows that a field without a tag is left alone
+	Name     string         `json:"name"`
+	BigName  *string        `json:"big_name"`
+	Count    int64          `json:"count"`
+	Maybe    *int64         `json:"maybe"`
+	Value    float64        `json:"value"`
+	Flag     bool           `json:"flag"`
+	Status   runStatus      `json:"status"`
+	Names    []string       `json:"names"`
+	Metrics  []loggedMetric `json:"metrics"`
+	Dataset  dataset        `json:"dataset"`
+	ignored  int            //nolint:unused // shows that a field without a tag is left alone
 	Untagged string
 }
 
@@ -64,7 +64,7 @@ func TestDecode_Accepts(t *testing.T) {
 		{"null is absent", "POST", "/", `{"run_id":"r","big_name":null,"count":null,"names":null}`, everything{runRef: ref}},
 		{"unknown fields", "POST", "/", `{"run_id":"r","other":{"deep":[1]}}`, everything{runRef: ref}},
 		{"encoded twice", "POST", "/", `"{\"run_id\":\"r\"}"`, everything{runRef: ref}},
-		{"nested", "POST", "/", `{"run_id":"r","metrics":[{"key":"k","value":1,"timestamp":2}]}`, everything{runRef: ref, Metrics: []batchMetric{{Key: "k", Value: 1, Timestamp: 2}}}},
+		{"nested", "POST", "/", `{"run_id":"r","metrics":[{"key":"k","value":1,"timestamp":2}]}`, everything{runRef: ref, Metrics: []loggedMetric{{Key: "k", Value: 1, Timestamp: 2}}}},
 		{"a query", "GET", "/?run_id=r&names=a&names=b&flag=True&count=5&status=FAILED", "", everything{runRef: ref, Names: []string{"a", "b"}, Flag: true, Count: 5, Status: "FAILED"}},
 		{"the body of a GET without query", "GET", "/", `{"run_id":"r"}`, everything{runRef: ref}},
 		{"a query name in camel case is unknown", "GET", "/?run_id=r&bigName=x", "", everything{runRef: ref}},

@@ -120,11 +120,7 @@ type searchExperimentsResponse struct {
 const maxSearchResults = 50000
 
 func (a *API) searchExperiments(ctx context.Context, req *searchExperimentsRequest) (*searchExperimentsResponse, error) {
-	size, err := pageSize(req.MaxResults, maxSearchResults)
-	if err != nil {
-		return nil, err
-	}
-	offset, err := pageOffset(req.PageToken)
+	size, offset, err := pageOf(&req.MaxResults, 0, maxSearchResults, req.PageToken)
 	if err != nil {
 		return nil, err
 	}
@@ -237,15 +233,4 @@ func experimentIDs(texts []string) ([]int64, error) {
 		ids[i] = id
 	}
 	return ids, nil
-}
-
-// pageSize checks how many results a search may give.
-func pageSize(n, most int64) (int, error) {
-	if n > most {
-		return 0, invalid("Invalid value %d for parameter 'max_results' supplied. It must be at most %d", n, most)
-	}
-	if n <= 0 {
-		return 0, invalid("Invalid value %d for parameter 'max_results' supplied. It must be a positive integer", n)
-	}
-	return int(n), nil
 }

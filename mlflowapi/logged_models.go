@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"reflect"
 	"strconv"
-	"strings"
 
 	"greenroom/models"
 )
@@ -116,14 +115,6 @@ func (a *API) createLoggedModel(ctx context.Context, req *createLoggedModelReque
 	return answerLoggedModel(a.store.CreateLoggedModel(ctx, models.NewLoggedModel{
 		ExperimentID: experiment, Name: req.Name, ModelType: req.ModelType, SourceRunID: req.SourceRunID, Params: modelParams(req.Params), Tags: modelTags(req.Tags),
 	}))
-}
-
-func modelParams(params []param) []models.Param {
-	out := make([]models.Param, len(params))
-	for i, p := range params {
-		out[i] = models.Param(p)
-	}
-	return out
 }
 
 type getLoggedModelRequest struct {
@@ -287,13 +278,9 @@ func (p *loggedModelPage) resume(token string) error {
 	if token == "" {
 		return nil
 	}
-	text, err := base64.StdEncoding.DecodeString(token)
-	if err != nil {
-		return invalid("Invalid page token, could not base64-decode")
-	}
 	var from loggedModelPage
-	if err := json.Unmarshal(text, &from); err != nil || from.Offset < 0 {
-		return invalid("Invalid page token, parsed value=%s", strings.ToValidUTF8(string(text), "?"))
+	if err := readPageToken(token, &from, func() bool { return from.Offset >= 0 }); err != nil {
+		return err
 	}
 	for _, part := range []struct {
 		is, requested string
@@ -314,11 +301,4 @@ func (p *loggedModelPage) resume(token string) error {
 func (p *loggedModelPage) token() (string, error) {
 	text, err := json.Marshal(p)
 	return base64.StdEncoding.EncodeToString(text), err
-}
-
-func value(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }

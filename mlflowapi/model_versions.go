@@ -25,15 +25,11 @@ type modelVersion struct {
 }
 
 func newModelVersion(v *models.ModelVersion) modelVersion {
-	out := modelVersion{
+	return modelVersion{
 		Name: v.Name, Version: strconv.FormatInt(v.Version, 10), CreationTimestamp: v.CreationTime, LastUpdatedTimestamp: v.LastUpdatedTime, UserID: v.UserID,
-		CurrentStage: v.CurrentStage, Description: v.Description, Source: v.Source, RunID: v.RunID, Status: v.Status,
+		CurrentStage: v.CurrentStage, Description: v.Description, Source: v.Source, RunID: v.RunID, Status: v.Status, StatusMessage: value(v.StatusMessage),
 		Tags: newTags(v.Tags), RunLink: v.RunLink, Aliases: v.Aliases,
 	}
-	if v.StatusMessage != nil {
-		out.StatusMessage = *v.StatusMessage
-	}
-	return out
 }
 
 func newModelVersions(versions []*models.ModelVersion) []modelVersion {

@@ -24,11 +24,8 @@ type modelAlias struct {
 
 func newRegisteredModel(m *models.RegisteredModel) registeredModel {
 	out := registeredModel{
-		Name: m.Name, CreationTimestamp: m.CreationTime, LastUpdatedTimestamp: m.LastUpdatedTime,
+		Name: m.Name, CreationTimestamp: m.CreationTime, LastUpdatedTimestamp: m.LastUpdatedTime, Description: value(m.Description),
 		LatestVersions: newModelVersions(m.LatestVersions), Tags: newTags(m.Tags),
-	}
-	if m.Description != nil {
-		out.Description = *m.Description
 	}
 	for _, a := range m.Aliases {
 		out.Aliases = append(out.Aliases, modelAlias{a.Alias, strconv.FormatInt(a.Version, 10)})
@@ -195,16 +192,4 @@ func (a *API) deleteAlias(ctx context.Context, req *aliasRef) (*empty, error) {
 
 func (a *API) getModelVersionByAlias(ctx context.Context, req *aliasRef) (*modelVersionResponse, error) {
 	return answerModelVersion(a.store.ModelVersionByAlias(ctx, req.Name, req.Alias))
-}
-
-// pageOf checks the size of a page, where an absent one is the default, and reads the page token.
-func pageOf(maxResults *int64, unset, most int64, token string) (size, offset int, err error) {
-	if maxResults == nil {
-		maxResults = &unset
-	}
-	if size, err = pageSize(*maxResults, most); err != nil {
-		return 0, 0, err
-	}
-	offset, err = pageOffset(token)
-	return size, offset, err
 }

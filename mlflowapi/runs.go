@@ -47,6 +47,14 @@ type param struct {
 	Value string `json:"value"`
 }
 
+func modelParams(params []param) []models.Param {
+	out := make([]models.Param, len(params))
+	for i, p := range params {
+		out[i] = models.Param(p)
+	}
+	return out
+}
+
 func newRunInfo(r *models.Run) runInfo {
 	return runInfo{
 		RunUUID: r.ID, RunID: r.ID, ExperimentID: strconv.FormatInt(r.ExperimentID, 10), RunName: r.Name, UserID: r.UserID, Status: r.Status,
@@ -171,15 +179,7 @@ type searchRunsResponse struct {
 const defaultRunResults = 1000
 
 func (a *API) searchRuns(ctx context.Context, req *searchRunsRequest) (*searchRunsResponse, error) {
-	want := int64(defaultRunResults)
-	if req.MaxResults != nil {
-		want = *req.MaxResults
-	}
-	size, err := pageSize(want, maxSearchResults)
-	if err != nil {
-		return nil, err
-	}
-	offset, err := pageOffset(req.PageToken)
+	size, offset, err := pageOf(req.MaxResults, defaultRunResults, maxSearchResults, req.PageToken)
 	if err != nil {
 		return nil, err
 	}
@@ -201,8 +201,8 @@ func (a *API) searchRuns(ctx context.Context, req *searchRunsRequest) (*searchRu
 	return resp, nil
 }
 
-type logMetricRequest struct {
-	runRef
+// loggedMetric is a metric to log; in a log-batch, clients 3.x put the run's id into each as well.
+type loggedMetric struct {
 	Key           string  `json:"key" mlflow:"required"`
 	Value         float64 `json:"value" mlflow:"required"`
 	Timestamp     int64   `json:"timestamp" mlflow:"required"`
@@ -212,10 +212,19 @@ type logMetricRequest struct {
 	DatasetDigest string  `json:"dataset_digest"`
 }
 
+func (v loggedMetric) metric() models.Metric {
+	m := models.NewMetric(v.Key, v.Value, v.Timestamp, v.Step)
+	m.ModelID, m.DatasetName, m.DatasetDigest = v.ModelID, v.DatasetName, v.DatasetDigest
+	return m
+}
+
+type logMetricRequest struct {
+	runRef
+	loggedMetric
+}
+
 func (a *API) logMetric(ctx context.Context, req *logMetricRequest) (*empty, error) {
-	m := models.NewMetric(req.Key, req.Value, req.Timestamp, req.Step)
-	m.ModelID, m.DatasetName, m.DatasetDigest = req.ModelID, req.DatasetName, req.DatasetDigest
-	return &empty{}, a.store.LogMetric(ctx, req.id(), m)
+	return &empty{}, a.store.LogMetric(ctx, req.id(), req.metric())
 }
 
 type logParamRequest struct {
@@ -248,32 +257,16 @@ func (a *API) deleteTag(ctx context.Context, req *deleteTagRequest) (*empty, err
 }
 
 type logBatchRequest struct {
-	RunID   string        `json:"run_id" mlflow:"required"`
-	Metrics []batchMetric `json:"metrics"`
-	Params  []param       `json:"params"`
-	Tags    []tag         `json:"tags"`
-}
-
-// batchMetric is a metric of a log-batch; clients 3.x put the run's id into each as well.
-type batchMetric struct {
-	Key           string  `json:"key" mlflow:"required"`
-	Value         float64 `json:"value" mlflow:"required"`
-	Timestamp     int64   `json:"timestamp" mlflow:"required"`
-	Step          int64   `json:"step"`
-	ModelID       string  `json:"model_id"`
-	DatasetName   string  `json:"dataset_name"`
-	DatasetDigest string  `json:"dataset_digest"`
+	RunID   string         `json:"run_id" mlflow:"required"`
+	Metrics []loggedMetric `json:"metrics"`
+	Params  []param        `json:"params"`
+	Tags    []tag          `json:"tags"`
 }
 
 func (a *API) logBatch(ctx context.Context, req *logBatchRequest) (*empty, error) {
-	b := models.Batch{Tags: modelTags(req.Tags)}
-	for _, m := range req.Metrics {
-		n := models.NewMetric(m.Key, m.Value, m.Timestamp, m.Step)
-		n.ModelID, n.DatasetName, n.DatasetDigest = m.ModelID, m.DatasetName, m.DatasetDigest
-		b.Metrics = append(b.Metrics, n)
-	}
-	for _, p := range req.Params {
-		b.Params = append(b.Params, models.Param(p))
+	b := models.Batch{Params: modelParams(req.Params), Tags: modelTags(req.Tags)}
+	for _, v := range req.Metrics {
+		b.Metrics = append(b.Metrics, v.metric())
 	}
 	return &empty{}, a.store.LogBatch(ctx, req.RunID, b)
 }
@@ -332,6 +325,9 @@ type metricHistoryResponse struct {
 	NextPageToken string   `json:"next_page_token,omitempty"`
 }
 
+// maxHistoryResults bounds a page of a metric's history; clients ask for 25000. A larger page ends early, and its token leads on.
+const maxHistoryResults = 1_000_000
+
 func (a *API) getMetricHistory(ctx context.Context, req *getMetricHistoryRequest) (*metricHistoryResponse, error) {
 	offset, err := pageOffset(req.PageToken)
 	if err != nil {
@@ -339,10 +335,10 @@ func (a *API) getMetricHistory(ctx context.Context, req *getMetricHistoryRequest
 	}
 	size, limit := 0, 0
 	if req.MaxResults != nil {
-		if *req.MaxResults <= 0 || *req.MaxResults > maxHistoryResults {
+		if *req.MaxResults <= 0 {
 			return nil, invalid("Invalid value %d for parameter 'max_results' supplied. It must be a positive integer.", *req.MaxResults)
 		}
-		size = int(*req.MaxResults)
+		size = int(min(*req.MaxResults, maxHistoryResults))
 		limit = size + 1
 	}
 	history, err := a.store.MetricHistory(ctx, req.id(), req.MetricKey, offset, limit)
@@ -358,6 +354,3 @@ func (a *API) getMetricHistory(ctx context.Context, req *getMetricHistoryRequest
 	}
 	return resp, nil
 }
-
-// maxHistoryResults bounds a page of a metric's history; clients ask for 25000.
-const maxHistoryResults = 1_000_000

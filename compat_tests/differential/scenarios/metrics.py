@@ -112,6 +112,7 @@ def metric_history(c):
     c.get("metrics/get-history", {**history, "max_results": 3, "page_token": "<page>"})
     c.get("metrics/get-history", {**history, "max_results": 7})
     c.get("metrics/get-history", {**history, "max_results": 1000})
+    c.get("metrics/get-history", {**history, "max_results": 2_000_000})
     c.get("metrics/get-history", {**history, "page_token": "eyJvZmZzZXQiOiAyfQ=="})
     c.get("metrics/get-history", {**history, "max_results": 0})
     c.get("metrics/get-history", {**history, "max_results": -1})
