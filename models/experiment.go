@@ -246,7 +246,11 @@ func (s *Store) DeleteExperimentTag(ctx context.Context, id int64, key string) e
 }
 
 func (t *tx) experiment(id int64, view ViewType) (*Experiment, error) {
-	e, ok, err := pickOne[Experiment](t, "SELECT "+experimentColumns+" FROM experiments WHERE experiment_id = ? AND workspace = ? AND lifecycle_stage IN ?", id, workspace, view.stages())
+	return t.pickExperiment(id, view, "")
+}
+
+func (t *tx) pickExperiment(id int64, view ViewType, lock string) (*Experiment, error) {
+	e, ok, err := pickOne[Experiment](t, "SELECT "+experimentColumns+" FROM experiments WHERE experiment_id = ? AND workspace = ? AND lifecycle_stage IN ?"+lock, id, workspace, view.stages())
 	if err != nil {
 		return nil, err
 	}
@@ -256,8 +260,10 @@ func (t *tx) experiment(id int64, view ViewType) (*Experiment, error) {
 	return &e, nil
 }
 
+// activeExperiment reads an experiment that is in use, and keeps it from being deleted until the transaction ends: what is
+// put into it would stay active.
 func (t *tx) activeExperiment(id int64) (*Experiment, error) {
-	e, err := t.experiment(id, ViewAll)
+	e, err := t.pickExperiment(id, ViewAll, t.forShare())
 	if err == nil && e.LifecycleStage != Active {
 		return nil, invalid("The experiment %d must be in the 'active' state. Current state is %s.", id, e.LifecycleStage)
 	}

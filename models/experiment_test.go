@@ -123,3 +123,28 @@ func TestSearchExperiments_PagesAndFilters(t *testing.T) {
 		}
 	})
 }
+
+func TestDeleteExperiment_NoRunStaysActive(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		for range 20 {
+			id := must(s.CreateExperiment(t.Context(), "e"+newID(), "", nil))(t)
+			var group sync.WaitGroup
+			group.Go(func() {
+				if err := s.DeleteExperiment(t.Context(), id); err != nil {
+					t.Error(err)
+				}
+			})
+			for range 4 {
+				group.Go(func() {
+					if _, err := s.CreateRun(t.Context(), NewRun{ExperimentID: id}); err != nil {
+						wantError(t, err, InvalidParameterValue, "The experiment ")
+					}
+				})
+			}
+			group.Wait()
+			if active := must(s.SearchRuns(t.Context(), []int64{id}, ActiveOnly, Page{Limit: 9}))(t); len(active) > 0 {
+				t.Fatalf("%d runs are active in a deleted experiment", len(active))
+			}
+		}
+	})
+}

@@ -175,6 +175,14 @@ func (t *tx) forUpdate() string {
 	return ""
 }
 
+// forShare is the SQL that keeps the selected rows as they are until the transaction ends.
+func (t *tx) forShare() string {
+	if t.s.dialect == search.PostgreSQL {
+		return " FOR SHARE"
+	}
+	return ""
+}
+
 // exec runs one statement and tells how many rows it changed.
 func (t *tx) exec(query string, args ...any) (int64, error) {
 	result := t.Exec(query, args...)
