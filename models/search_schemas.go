@@ -17,8 +17,7 @@ var (
 )
 
 const (
-	promptTag  = "mlflow.prompt.is_prompt"
-	runNameTag = "mlflow.runName"
+	promptTag = "mlflow.prompt.is_prompt"
 
 	blank           = search.Message("Invalid filter {filter}. Could not be parsed.")
 	badClauseQuoted = search.Message("Invalid clause(s) in filter string: {quoted}")
@@ -49,7 +48,7 @@ var runSchema = func() *search.Schema {
 	id := text("runs.run_uuid")
 	id.NoList, id.NotNull = "", true
 	name := text("t.value")
-	name.From = "tags t WHERE t.run_uuid = runs.run_uuid AND t.key = '" + runNameTag + "'"
+	name.From = "tags t WHERE t.run_uuid = runs.run_uuid AND t.key = '" + tagRunName + "'"
 	number := func(column string) *search.Field {
 		return &search.Field{Column: column, Type: search.Int64, Ops: numberOps, BadValue: badNumeric, BadOp: badComparator}
 	}

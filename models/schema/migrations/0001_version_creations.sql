@@ -7,5 +7,4 @@ CREATE TABLE greenroom_version_creations (
     created_at BIGINT NOT NULL,
     CONSTRAINT greenroom_version_creations_pk PRIMARY KEY (fingerprint)
 );
-CREATE INDEX greenroom_version_creations_name ON greenroom_version_creations (name);
-CREATE INDEX greenroom_version_creations_created_at ON greenroom_version_creations (created_at);
+CREATE INDEX greenroom_version_creations_name ON greenroom_version_creations (name, created_at);
