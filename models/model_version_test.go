@@ -68,11 +68,7 @@ func TestCreateModelVersion_BlindRetryGetsTheSameVersion(t *testing.T) {
 	modelstest.Run(t, func(t *testing.T, uri string) {
 		ctx := t.Context()
 		now := time.Now()
-		s, err := Open(ctx, uri, Options{ArtifactRoot: "mlflow-artifacts:/", Now: func() time.Time { return now }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
+		s := openWith(t, uri, Options{ArtifactRoot: "mlflow-artifacts:/", Now: func() time.Time { return now }})
 		newRegisteredModel(t, s, "m")
 		newRegisteredModel(t, s, "n")
 		run := ""
@@ -281,11 +277,7 @@ func TestCreateModelVersion_LocalSourceStaysInItsRun(t *testing.T) {
 	modelstest.Run(t, func(t *testing.T, uri string) {
 		ctx := t.Context()
 		root := t.TempDir()
-		s, err := Open(ctx, uri, Options{ArtifactRoot: root})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
+		s := openWith(t, uri, Options{ArtifactRoot: root})
 		experiment := must(s.CreateExperiment(ctx, "local", "", nil))(t)
 		run := must(s.CreateRun(ctx, NewRun{ExperimentID: experiment}))(t)
 		dir := *run.ArtifactURI
