@@ -131,6 +131,7 @@ func (a *API) mount(engine *gin.Engine) {
 	root.GET("/api/3.0/mlflow/server-info", info)
 	root.GET("/ajax-api/3.0/mlflow/server-info", info)
 
+	root.GET("/", plainText("Greenroom "+a.cfg.Version+" serves MLflow's REST API here. It has no web pages: point a client at this address with MLFLOW_TRACKING_URI.\n"))
 	a.mountProbes(root)
 	if a.cfg.StaticPrefix != "" {
 		a.mountProbes(engine.Group(""))
