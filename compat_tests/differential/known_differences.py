@@ -115,6 +115,27 @@ DIFFERENCES = [
         "the other run calls take either",
     ),
     Difference(
+        "two-runs-named",
+        "runs/*, artifacts/list, get-artifact, metrics/get-history",
+        "takes run_id and ignores a run_uuid that names another run; takes one of several values of a query parameter",
+        "answers 400",
+        "the caller means one of the two, and a check of permissions could look at the other",
+    ),
+    Difference(
+        "confusing-model-name",
+        "registered-models/create, registered-models/rename",
+        "takes names with control characters, percent escapes, spaces at the ends, or letters and accents as separate characters",
+        "answers 400; models that have such a name already can be used",
+        "such a name passes for that of another model, or becomes it in a URL",
+    ),
+    Difference(
+        "location-leads-upwards",
+        "experiments/create",
+        "takes an artifact_location such as mlflow-artifacts:/../x",
+        "answers 400",
+        "nothing can be stored there",
+    ),
+    Difference(
         "blind-retry",
         "model-versions/create, runs/outputs",
         "makes a second version when a client's retry repeats a call that had succeeded; answers the second runs/outputs with 400",

@@ -67,6 +67,13 @@ def experiment_create_refused(c):
 
 
 @scenario
+def experiment_create_above_the_store(c):
+    for location in ("mlflow-artifacts:/../x", "mlflow-artifacts:/a/%2e%2e/x"):
+        name = "<u>" + location.replace("/", "")
+        c.post("experiments/create", {"name": name, "artifact_location": location}, **refused("location-leads-upwards", "'..'"))
+
+
+@scenario
 def experiment_create_accepted(c):
     experiment(c, "<u>s3", artifact_location="s3://bucket/path")
     c.get("experiments/get", {"experiment_id": "<exp>"})

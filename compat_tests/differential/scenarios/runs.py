@@ -101,6 +101,9 @@ def run_by_its_old_name(c):
     c.get("metrics/get-history", {**old, "metric_key": "m"})
     c.get("runs/get", {"run_id": "<run>"})
     c.post("runs/log-batch", old)
+    two = refused("two-runs-named", "different values")
+    c.get("runs/get", {"run_id": "<run>", "run_uuid": "other"}, **two)
+    c.post("runs/set-tag", {"run_id": "<run>", "run_uuid": "other", "key": "t", "value": "3"}, **two)
     either = {"differs": "run-uuid-everywhere", "genuine": 404, "ours": Ours(200, body={})}
     c.post("runs/delete", old, **either)
     c.post("runs/restore", old, **either)
