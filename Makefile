@@ -18,6 +18,7 @@ build:
 
 ## check: formatting, linters, vet
 check: $(GOLANGCI_LINT)
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GOLANGCI_LINT) run --allow-parallel-runners ./...
 
