@@ -72,8 +72,9 @@ func (o Options) checkArtifactLocation(field, location string) error {
 func (o Options) checkHost(field, location string) error {
 	scheme := uriScheme(location)
 	named := hostSchemes[scheme] || scheme == "mlflow-artifacts" && splitURI(location).host != ""
-	if named && !within(o.ArtifactRoot, location) {
-		return invalid("'%s' cannot use the '%s' scheme: it names a server this one does not store artifacts on. Use a location in the server's own artifact store.", field, scheme)
+	if named && !slices.Contains(o.AllowedSchemes, scheme) && !within(o.ArtifactRoot, location) {
+		return invalid("'%s' cannot use the '%s' scheme: it names a server this one does not store artifacts on. Use a location in the server's own artifact store, "+
+			"or let the operator name the scheme in MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES.", field, scheme)
 	}
 	return nil
 }

@@ -176,10 +176,14 @@ func (s *Store) DeleteExperiment(ctx context.Context, id int64) error {
 		if _, err := t.exec("UPDATE experiments SET lifecycle_stage = ?, last_update_time = ? WHERE experiment_id = ?", Deleted, t.now, id); err != nil {
 			return err
 		}
-		if err := t.deleteAssessments("SELECT run_uuid AS id FROM runs WHERE experiment_id = ?", id); err != nil {
+		runs, err := pick[string](t, "SELECT run_uuid FROM runs WHERE experiment_id = ?", id)
+		if err != nil {
 			return err
 		}
-		_, err := t.exec("UPDATE runs SET lifecycle_stage = ?, deleted_time = ? WHERE experiment_id = ?", Deleted, t.now, id)
+		if err := t.deleteAssessments(runs...); err != nil {
+			return err
+		}
+		_, err = t.exec("UPDATE runs SET lifecycle_stage = ?, deleted_time = ? WHERE experiment_id = ?", Deleted, t.now, id)
 		return err
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,6 +82,9 @@ func (s *Store) CreateModelVersion(ctx context.Context, n NewModelVersion) (v *M
 func (o Options) checkNewVersion(n *NewModelVersion) error {
 	if err := checkModelName("name", n.Name); err != nil {
 		return err
+	}
+	if o.SourcePattern != nil && !o.SourcePattern.MatchString(n.Source) {
+		return invalid("Invalid model version source: '%s'. It must match %s, which the operator set.", n.Source, o.SourcePattern)
 	}
 	if isPrompt(n.Tags) {
 		if err := checkPromptSource(n.Source); err != nil {
@@ -358,21 +362,26 @@ func (t *tx) loadVersionTags(versions []*ModelVersion) error {
 		byID[id{v.Name, v.Version}] = v
 	}
 	return eachChunk(versions, func(part []*ModelVersion) error {
-		args := []any{workspace}
+		var names []string
+		var numbers []int64
 		for _, v := range part {
-			args = append(args, v.Name, v.Version)
+			names, numbers = append(names, v.Name), append(numbers, v.Version)
 		}
-		const pair = "(CAST(? AS VARCHAR(256)), CAST(? AS INTEGER))"
+		slices.Sort(names)
+		slices.Sort(numbers)
+		// A few rows too many, of other pairs of these names and numbers: both databases find them by the index, which
+		// PostgreSQL does not do for a list of pairs.
 		rows, err := pick[struct {
 			Name    string
 			Version int64
 			Key     string
 			Value   *string
-		}](t, "SELECT name, version, key, value FROM model_version_tags WHERE workspace = ? AND (name, version) IN (VALUES "+
-			strings.TrimSuffix(strings.Repeat(pair+", ", len(part)), ", ")+") ORDER BY name, version, key", args...)
+		}](t, "SELECT name, version, key, value FROM model_version_tags WHERE workspace = ? AND name IN ? AND version IN ? ORDER BY name, version, key",
+			workspace, slices.Compact(names), slices.Compact(numbers))
 		for _, r := range rows {
-			v := byID[id{r.Name, r.Version}]
-			v.Tags = append(v.Tags, Tag{r.Key, deref(r.Value)})
+			if v := byID[id{r.Name, r.Version}]; v != nil {
+				v.Tags = append(v.Tags, Tag{r.Key, deref(r.Value)})
+			}
 		}
 		return err
 	})

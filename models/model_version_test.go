@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -576,6 +577,27 @@ func TestRegistry_WritesRacingADeleteAreRefusedCleanly(t *testing.T) {
 		})
 		if err := group.Wait(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+func TestCreateModelVersion_SourceRulesOfTheOperator(t *testing.T) {
+	s := open(t, modelstest.SQLite(t))
+	s.opts.SourcePattern = regexp.MustCompile(`^(s3://models|hdfs://)`)
+	s.opts.AllowedSchemes = []string{"hdfs"}
+	newRegisteredModel(t, s, "m")
+	for source, message := range map[string]string{
+		"s3://models/a":  "",
+		"hdfs://h/a":     "",
+		"s3://other/a":   "Invalid model version source: 's3://other/a'.",
+		"http://h/hdfs:": "Invalid model version source: 'http://h/hdfs:'.",
+	} {
+		_, err := s.CreateModelVersion(t.Context(), NewModelVersion{Name: "m", Source: source})
+		if message == "" && err != nil {
+			t.Errorf("%s: %v", source, err)
+		}
+		if message != "" {
+			wantError(t, err, InvalidParameterValue, message)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"slices"
 	"strconv"
 )
@@ -180,7 +181,7 @@ func (s *Store) DeleteRun(ctx context.Context, id string) error {
 		if _, err := t.run(id); err != nil {
 			return err
 		}
-		if err := t.deleteAssessments("SELECT CAST(? AS TEXT) AS id", id); err != nil {
+		if err := t.deleteAssessments(id); err != nil {
 			return err
 		}
 		_, err := t.exec("UPDATE runs SET lifecycle_stage = ?, deleted_time = ? WHERE run_uuid = ?", Deleted, t.now, id)
@@ -189,10 +190,35 @@ func (s *Store) DeleteRun(ctx context.Context, id string) error {
 }
 
 // deleteAssessments removes the assessments that the given runs made: MLflow keeps the run's id in their metadata, a JSON text.
-func (t *tx) deleteAssessments(runIDs string, args ...any) error {
-	_, err := t.exec(`DELETE FROM assessments WHERE EXISTS (SELECT 1 FROM (`+runIDs+`) AS source
-		WHERE assessments.assessment_metadata LIKE '%"mlflow.assessment.sourceRunId": "' || source.id || '"%')`, args...)
-	return err
+func (t *tx) deleteAssessments(runs ...string) error {
+	const source = "mlflow.assessment.sourceRunId"
+	pattern := `%"` + source + `"%`
+	if len(runs) == 1 {
+		pattern += runs[0] + "%"
+	}
+	candidates, err := pick[struct{ AssessmentID, AssessmentMetadata string }](t,
+		"SELECT assessment_id, assessment_metadata FROM assessments WHERE assessment_metadata LIKE ? ORDER BY assessment_id", pattern)
+	if err != nil {
+		return err
+	}
+	gone := make(map[string]bool, len(runs))
+	for _, id := range runs {
+		gone[id] = true
+	}
+	var made []string
+	for _, c := range candidates {
+		var metadata map[string]any
+		if err := json.Unmarshal([]byte(c.AssessmentMetadata), &metadata); err != nil {
+			continue // not MLflow's
+		}
+		if id, ok := metadata[source].(string); ok && gone[id] {
+			made = append(made, c.AssessmentID)
+		}
+	}
+	return eachChunk(made, func(ids []string) error {
+		_, err := t.exec("DELETE FROM assessments WHERE assessment_id IN ?", ids)
+		return err
+	})
 }
 
 // RestoreRun brings a deleted run back; on an active one it changes nothing.

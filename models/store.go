@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"regexp"
 	"runtime"
 	"strings"
 	"time"
@@ -36,6 +37,10 @@ type Options struct {
 	ArtifactRoot string
 	// RefuseLongValues makes a param or tag value over its limit an error; otherwise it is cut, as MLflow does by default.
 	RefuseLongValues bool
+	// SourcePattern, when set, must match somewhere in the source of every new model version.
+	SourcePattern *regexp.Regexp
+	// AllowedSchemes are schemes of locations on other servers, such as "hdfs", that experiments and versions may name all the same.
+	AllowedSchemes []string
 	// Now is the clock; nil for the system's.
 	Now func() time.Time
 }
@@ -263,7 +268,16 @@ func explain(err error) error {
 		code&0xff == sqliteBusy, code&0xff == sqliteFull:
 		return errors.Join(&Error{TemporarilyUnavailable, "The database cannot take the request now; try again. The server's log has the cause."}, err)
 	case strings.HasPrefix(state, "22"):
-		return errors.Join(&Error{BadRequest, "The database refused a value of the request: " + err.Error()}, err)
+		return errors.Join(&Error{BadRequest, "The database refused a value of the request: " + refusal(err)}, err)
 	}
 	return err
+}
+
+// refusal is PostgreSQL's message alone, without what the driver adds.
+func refusal(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Message
+	}
+	return err.Error()
 }

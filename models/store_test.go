@@ -120,5 +120,5 @@ func TestExplain_AValueTooLongForItsColumn(t *testing.T) {
 		_, err := t.exec("UPDATE experiments SET lifecycle_stage = repeat('x', 33)")
 		return err
 	})
-	wantError(t, err, BadRequest, "The database refused a value of the request: ERROR: value too long for type character varying(32)")
+	wantError(t, err, BadRequest, "The database refused a value of the request: value too long for type character varying(32)")
 }

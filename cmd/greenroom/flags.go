@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,7 +37,10 @@ type serverFlags struct {
 	logLevel       string
 	maxRequestSize int64
 
+	// What MLflow has a variable for, and no flag.
 	refuseLongValues bool
+	sourcePattern    *regexp.Regexp
+	allowedSchemes   []string
 }
 
 // foreignFlag is a flag of mlflow server that has nothing to steer here. A harmless one is accepted with a note; one that would
@@ -159,6 +163,13 @@ func (f *serverFlags) readEnvironment(set *pflag.FlagSet, getenv func(string) st
 		}
 		f.refuseLongValues = !truncate
 	}
+	if pattern := getenv("MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX"); pattern != "" {
+		var err error
+		if f.sourcePattern, err = regexp.Compile(pattern); err != nil {
+			return usageError{fmt.Errorf("environment variable MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX is not a regular expression of Go's syntax: %w", err)}
+		}
+	}
+	f.allowedSchemes = trimmed(strings.Split(strings.ToLower(getenv("MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES")), ","))
 	if workspace := getenv("MLFLOW_WORKSPACE"); workspace != "" {
 		return usageError{fmt.Errorf("environment variable MLFLOW_WORKSPACE=%s is for clients, and there are no workspaces: unset it", workspace)}
 	}

@@ -302,6 +302,7 @@ func TestServer_RefusesWhatItCannotDo(t *testing.T) {
 		"request size":             {args: "--max-request-size 10", code: 2, want: "at least"},
 		"boolean":                  {env: "MLFLOW_SERVE_ARTIFACTS=perhaps", code: 2, want: "MLFLOW_SERVE_ARTIFACTS"},
 		"truncate":                 {env: "MLFLOW_TRUNCATE_LONG_VALUES=2", code: 2, want: "MLFLOW_TRUNCATE_LONG_VALUES"},
+		"source pattern":           {env: "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX=(", code: 2, want: "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX is not a regular expression"},
 		"MySQL":                    {args: "--backend-store-uri mysql://db/x", code: 1, want: "postgresql://"},
 		"file store":               {args: "--backend-store-uri ./mlruns", code: 1, want: "sqlite:///"},
 		"no PostgreSQL there":      {args: "--backend-store-uri postgresql://u:hush@127.0.0.1:1/x", code: 1, want: "check --backend-store-uri"},

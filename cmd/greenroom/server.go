@@ -90,7 +90,9 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	}
 	defer listener.Close()
 
-	store, err := models.Open(ctx, f.backendStoreURI, models.Options{ArtifactRoot: f.defaultArtifactRoot, RefuseLongValues: f.refuseLongValues})
+	store, err := models.Open(ctx, f.backendStoreURI, models.Options{
+		ArtifactRoot: f.defaultArtifactRoot, RefuseLongValues: f.refuseLongValues, SourcePattern: f.sourcePattern, AllowedSchemes: f.allowedSchemes,
+	})
 	if refused := (*schema.RefusedError)(nil); err != nil && target.Dialect == schema.PostgreSQL && !errors.As(err, &refused) {
 		return fmt.Errorf("%w: check --backend-store-uri, and that the database is up and lets this user in", err)
 	}
