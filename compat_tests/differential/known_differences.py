@@ -249,6 +249,18 @@ def table():
         "|---|---|---|---|---|",
     ]
     lines += [f"| `{d.id}` | {d.where} | {d.genuine} | {d.ours} | {d.why} |" for d in DIFFERENCES]
+    lines += [
+        "",
+        "Three sorts of differences have their lists elsewhere:",
+        "",
+        "- The wording of filter and order errors, and the few filters that only one side takes: `searchDifferences` in",
+        "  `models/search_schemas_test.go`, each row shown by a question whose answer was recorded from genuine MLflow.",
+        "- Host and Origin: a refusal is JSON with `PERMISSION_DENIED` (plain text in MLflow) and names the flag to set; names that only",
+        "  begin like a private address (`10.evil.example`) are refused; the server's own origin and `--host` are allowed; an",
+        "  accepted preflight answers 204. `mlflowapi/security_test.go`.",
+        "- Artifacts: with `--no-serve-artifacts` the proxy routes answer 403 (503 in MLflow, which clients retry), a full disk is a 507.",
+        "  `mlflowapi/artifacts_test.go`.",
+    ]
     return "\n".join(lines) + "\n"
 
 
