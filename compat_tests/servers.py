@@ -37,12 +37,13 @@ class Server:
             try:
                 self.process.wait(STOP_DEADLINE)
             except subprocess.TimeoutExpired:
-                self._kill()
+                self.kill()
         # Genuine MLflow leaves workers behind in its process group.
-        self._kill()
+        self.kill()
         return self.process.returncode
 
-    def _kill(self):
+    def kill(self):
+        """Ends the server with SIGKILL, as a crash or the kernel would."""
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
