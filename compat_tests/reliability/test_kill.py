@@ -24,7 +24,7 @@ class Journal:
 
     def __init__(self):
         self.runs, self.batches, self.versions = set(), set(), {}
-        self.aliases = {}  # name: the versions it may be at; one, unless a move was cut off
+        self.aliases = {}  # name: the versions it may be at: one, or two when a move was cut off; None before the first
         self.sources = set()  # of the versions that were tried
         self._acknowledged = 0
         self._grown = threading.Condition()
@@ -48,15 +48,14 @@ class Writer:
         self._journal, self._name, self._experiment, self._model = journal, name, experiment, model
         self._client = MlflowClient(uri)
         self._random = random.Random(seed)
-        self._killed = threading.Event()
         self._error = None
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._thread.start()
 
     def join(self):
         """Waits for the thread, once the server is dead; raises what the server answered wrongly before."""
-        self._killed.set()
         self._thread.join(DEADLINE)
+        assert not self._thread.is_alive()
         if self._error:
             raise self._error
 
@@ -69,8 +68,7 @@ class Writer:
                 write(run, number)
                 self._journal.acknowledge()
         except MlflowException as error:
-            # The end of this writer, unless the server was alive and sent an error.
-            if "Max retries exceeded" not in str(error) and "Connection aborted" not in str(error):
+            if "failed with exception" not in str(error):  # An answer, not the end of the connection.
                 self._error = error
         except BaseException as error:
             self._error = error
@@ -92,7 +90,7 @@ class Writer:
 
     def _alias(self, run, number):
         to = self._random.randint(1, WRITERS)
-        self._journal.aliases.setdefault(self._name, set()).add(to)
+        self._journal.aliases.setdefault(self._name, {None}).add(to)
         self._client.set_registered_model_alias(self._model, self._name, to)
         self._journal.aliases[self._name] = {to}
 
