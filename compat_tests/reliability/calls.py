@@ -15,7 +15,7 @@ class Caller:
         self._connection = http.client.HTTPConnection(urllib.parse.urlsplit(uri).netloc, timeout=DEADLINE)
 
     def __call__(self, method, path, **fields):
-        """The status and the decoded answer of a call. A 5xx is an AssertionError: no mistake and no race deserves one."""
+        """The status and the decoded answer of a call. A 5xx, which no race deserves, is an AssertionError."""
         path, body = "/api/2.0/mlflow/" + path, None
         if method == "GET":
             path += "?" + urllib.parse.urlencode(fields)

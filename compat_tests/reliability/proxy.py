@@ -46,7 +46,7 @@ class LossyProxy:
             thread.start()
 
     def _serve(self, client):
-        """Serves one request: the server is asked to close its connection, so its answer ends where the connection does."""
+        """Serves one request. The server is asked to close its connection, which tells where its answer ends."""
         with client:
             head, body = _read_request(client)
             if not head:

@@ -1,4 +1,4 @@
-"""The server is killed again and again while it writes: what it acknowledged stays, and what it didn't is whole or absent.
+"""The server is killed again and again while it writes: what it acknowledged stays, all else is whole or absent.
 
 The unmodified client writes and keeps a journal. PostgreSQL itself goes on running."""
 

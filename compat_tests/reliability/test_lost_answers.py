@@ -89,7 +89,8 @@ def test_versions_are_there_once(ours, proxy_to, unique, seed):
     with proxy_to(ours, seed) as proxy:
         client = MlflowClient(proxy.uri)
         for i in range(1, STEPS + 1):
-            made = client.create_model_version(unique, f"s3://bucket/{i}", tags={"week": str(i)}, description=f"week {i}")
+            source, description = f"s3://bucket/{i}", f"week {i}"
+            made = client.create_model_version(unique, source, tags={"week": str(i)}, description=description)
             assert int(made.version) == i
             client.set_model_version_tag(unique, i, "validation_status", "passed")
             client.set_registered_model_alias(unique, "champion", i)

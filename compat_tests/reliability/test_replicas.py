@@ -38,12 +38,9 @@ def test_version_numbers_are_handed_out_once(replicas, unique):
 
     def create(i):
         call = replicas(i)
-        return [
-            int(made["model_version"]["version"])
-            for made in (
-                call.must("POST", "model-versions/create", name=unique, source=f"s3://bucket/{i}/{n}") for n in range(MOVES)
-            )
-        ]
+        sources = [f"s3://bucket/{i}/{n}" for n in range(MOVES)]
+        answers = [call.must("POST", "model-versions/create", name=unique, source=source) for source in sources]
+        return [int(made["model_version"]["version"]) for made in answers]
 
     made = together(*(lambda i=i: create(i) for i in range(THREADS)))
     for numbers in made:
@@ -133,8 +130,8 @@ def promote(call, model, number):
 def move_and_read(replicas, move, reads):
     """Moves something between versions in THREADS / 2 threads while each of reads asks in READERS threads.
 
-    Each mover makes MOVES moves, and goes on until every reader has seen two versions, within reason. Returns the set of
-    what each reader saw."""
+    Each mover makes MOVES moves, and goes on until every reader has seen two versions, within reason. Returns the set
+    of what each reader saw."""
     movers, readers = THREADS // 2, READERS * len(reads)
     ended = [threading.Event() for _ in range(movers)]
     served = [threading.Event() for _ in range(readers)]
