@@ -161,31 +161,39 @@ func (e errorString) Error() string { return string(e) }
 // waitInFlight waits until the upload runs beside the request that asks.
 func waitInFlight(t testing.TB, s running) {
 	t.Helper()
-	for {
+	until(t, func() bool {
 		resp, err := http.Get(s.url + "/metrics")
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer resp.Body.Close()
 		text, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(text), "greenroom_http_requests_in_flight 2") {
-			return
-		}
-	}
+		return strings.Contains(string(text), "greenroom_http_requests_in_flight 2")
+	})
 }
 
 // waitClosed waits until the server takes no new connections.
 func waitClosed(t testing.TB, s running) {
 	t.Helper()
-	for {
+	until(t, func() bool {
 		conn, err := net.DialTimeout("tcp", strings.TrimPrefix(s.url, "http://"), time.Second)
-		if err != nil {
-			return
+		if err == nil {
+			conn.Close()
 		}
-		conn.Close()
+		return err != nil
+	})
+}
+
+// until asks again and again, and gives up after a minute.
+func until(t testing.TB, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !done(); {
+		if time.Now().After(end) {
+			t.Fatal("it did not come about in a minute")
+		}
 	}
 }
 
