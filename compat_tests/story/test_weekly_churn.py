@@ -336,12 +336,15 @@ class Readers:
         self._stop = threading.Event()
         self._seen = {"search": set(), "latest": set()}
         self._asked = dict.fromkeys(self._seen, 0)
+        self._answered = {name: threading.Event() for name in self._seen}
         self._failures = []
         self._threads = [threading.Thread(target=self._read, args=(name,)) for name in self._seen]
 
     def __enter__(self):
         for thread in self._threads:
             thread.start()
+        for answered in self._answered.values():  # what was there before
+            assert answered.wait(60)
         return self
 
     def __exit__(self, error_type, *_):
@@ -362,7 +365,9 @@ class Readers:
         latest = "/api/2.0/mlflow/registered-models/get-latest-versions"
         connection = http.client.HTTPConnection(self._address, timeout=60)
         try:
-            while not self._stop.wait(0.002):
+            last = False
+            while not last:
+                last = self._stop.wait(0.002)  # and once more: what is there after
                 if name == "search":
                     connection.request("GET", search)
                 else:
@@ -374,7 +379,9 @@ class Readers:
                 in_production = (v["version"] for v in versions if v["current_stage"] == "Production")
                 self._seen[name].add(tuple(in_production))
                 self._asked[name] += 1
+                self._answered[name].set()
         except Exception as error:
             self._failures.append(f"{name}: {error!r}")
         finally:
+            self._answered[name].set()
             connection.close()
