@@ -230,6 +230,9 @@ func hideNotExist(err error) error {
 	return err
 }
 
+// maxRaces bounds how often a put or a delete gives way to others: each time, one of them has come to its end.
+const maxRaces = 1000
+
 // place moves a staged file to its path and makes that durable.
 func (l *Local) place(staged, clean string) error {
 	dir := path.Dir(clean)
@@ -239,7 +242,7 @@ func (l *Local) place(staged, clean string) error {
 			return l.syncDir(dir)
 		}
 		// The folder is missing; or a delete took it away after it was made.
-		if !errors.Is(err, fs.ErrNotExist) || attempt == 10 {
+		if !errors.Is(err, fs.ErrNotExist) || attempt == maxRaces {
 			return hideNotExist(targetError(err))
 		}
 		if err := l.makeDirs(dir); err != nil {
@@ -276,12 +279,15 @@ func (l *Local) makeDirs(dir string) error {
 		return l.syncDir(path.Dir(dir))
 	case errors.Is(err, fs.ErrExist):
 		info, err := l.root.Stat(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a delete was faster; place tries again
+		}
 		if err == nil && !info.IsDir() {
 			return ErrNotDir
 		}
 		return err
 	case errors.Is(err, fs.ErrNotExist):
-		return nil // a delete was faster; place tries again
+		return nil // as above
 	}
 	return err
 }
@@ -378,10 +384,16 @@ func (l *Local) Delete(_ context.Context, p string) error {
 	if err := l.syncDir(path.Dir(clean)); err != nil {
 		return describe("delete", clean, err)
 	}
-	if err := l.root.RemoveAll(doomed); err != nil {
-		return describe("delete", clean, err)
+	for attempt := 0; ; attempt++ {
+		err := l.root.RemoveAll(doomed)
+		if err == nil {
+			return nil
+		}
+		// A put that had found the folder before it was moved placed its file meanwhile.
+		if !errors.Is(err, syscall.ENOTEMPTY) || attempt == maxRaces {
+			return describe("delete", clean, err)
+		}
 	}
-	return nil
 }
 
 // stat follows links. What would lie below a file does not exist.
