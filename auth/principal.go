@@ -1,0 +1,67 @@
+package auth
+
+import "context"
+
+// Principal is who makes a request, and what they may do.
+type Principal struct {
+	// UserID is the user's number in the database; 0 for Anyone and for the operator on the database itself.
+	UserID int64
+	Name   string
+	// Admin may do everything, also with users and roles.
+	Admin bool
+	// Credential tells with what the user logged in, without any secret: "password", "token ci (4f1c…)", "jwt https://issuer 81fa…".
+	Credential string
+	// Grants are what the user holds directly and through groups and roles.
+	Grants Grants
+	// Scope, when it is not nil, narrows Grants: the level on an object is the lower one of both.
+	Scope Grants
+	// Groups are the names of the user's groups, from the database and from the JWT.
+	Groups []string
+}
+
+// Anyone is everyone who connects to a server without authentication.
+func Anyone() *Principal { return &Principal{Admin: true, Credential: "none"} }
+
+// Level is what the principal may do with an object.
+func (p *Principal) Level(o Object) Level {
+	level := Manage
+	if !p.Admin {
+		level, _ = p.Grants.Level(o)
+	}
+	if p.Scope != nil {
+		scope, _ := p.Scope.Level(o)
+		level = min(level, scope)
+	}
+	return level
+}
+
+// Unlimited tells that Level is Manage on every object.
+func (p *Principal) Unlimited() bool { return p.Admin && p.Scope == nil }
+
+// MayCreate tells whether the principal may create an object: with Use on the server, or with Edit on the name it will have.
+func (p *Principal) MayCreate(o Object) bool {
+	return p.Level(Server) >= Use && p.Level(o) != Deny || p.Level(o) >= Edit
+}
+
+// String names the principal in messages and logs.
+func (p *Principal) String() string {
+	if p.Name == "" {
+		return "everyone"
+	}
+	return "user '" + p.Name + "'"
+}
+
+type principalKey struct{}
+
+// With puts the principal of a request into its context.
+func With(ctx context.Context, p *Principal) context.Context {
+	return context.WithValue(ctx, principalKey{}, p)
+}
+
+// Of gives the principal of a request. A context without one belongs to nobody, who may do nothing.
+func Of(ctx context.Context) *Principal {
+	if p, ok := ctx.Value(principalKey{}).(*Principal); ok {
+		return p
+	}
+	return &Principal{Name: "nobody", Scope: Grants{}}
+}
