@@ -19,9 +19,9 @@ var options = schema.Options{ArtifactLocation: "mlflow-artifacts:/0", URI: "post
 func TestMigrate_PreparesAnEmptyDatabase(t *testing.T) {
 	modelstest.RunEmpty(t, func(t *testing.T, uri string) {
 		db, d := modelstest.Open(t, uri)
-		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: []string{"0001_version_creations.sql"}})
+		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: []string{"0001_version_creations.sql", "0002_identity.sql"}})
 		migrate(t, db, d)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 1})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 2})
 
 		var got struct {
 			Name, Location, Stage, Workspace string
@@ -55,7 +55,7 @@ func TestMigrate_LeavesAReadyDatabaseAlone(t *testing.T) {
 		exec(t, db, "UPDATE experiments SET creation_time = 1, lifecycle_stage = 'deleted', artifact_location = 's3://elsewhere'")
 		migrate(t, db, d)
 		wantValue(t, db, "SELECT count(*) FROM experiments WHERE creation_time = 1 AND lifecycle_stage = 'deleted' AND artifact_location = 's3://elsewhere'", int64(1))
-		wantValue(t, db, "SELECT count(*) FROM greenroom_migrations", int64(1))
+		wantValue(t, db, "SELECT count(*) FROM greenroom_migrations", int64(2))
 	})
 }
 
@@ -70,17 +70,24 @@ func TestMigrate_TogetherCreatesOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		db, d := modelstest.Open(t, uri)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 1})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 2})
 		wantValue(t, db, "SELECT count(*) FROM experiments", int64(1))
 		wantValue(t, db, "SELECT count(*) FROM alembic_version", int64(1))
 	})
 }
 
 func TestMigrate_AddsWhatADatabaseOfMLflowsLacks(t *testing.T) {
+	var dropOurs strings.Builder
+	for _, name := range []string{ // who refers to others first
+		"audit", "login_failures", "revoked_jwts", "tokens", "role_groups", "role_users", "role_permissions", "roles", "group_members", "groups", "users", "identity",
+		"version_creations", "migrations",
+	} {
+		dropOurs.WriteString("DROP TABLE greenroom_" + name + ";")
+	}
 	lacks := map[string]string{
-		"our tables":               "DROP TABLE greenroom_migrations; DROP TABLE greenroom_version_creations",
+		"our tables":               dropOurs.String(),
 		"experiment 0":             "DELETE FROM experiments",
-		"both":                     "DELETE FROM experiments; DROP TABLE greenroom_migrations; DROP TABLE greenroom_version_creations",
+		"both":                     "DELETE FROM experiments; " + dropOurs.String(),
 		"experiment 0's name only": "DELETE FROM experiments; INSERT INTO experiments (experiment_id, name) VALUES (0, 'renamed')",
 		"experiment 0's id only":   "DELETE FROM experiments; INSERT INTO experiments (experiment_id, name) VALUES (7, 'Default')",
 	}
@@ -90,7 +97,7 @@ func TestMigrate_AddsWhatADatabaseOfMLflowsLacks(t *testing.T) {
 				db, d := modelstest.Open(t, uri)
 				exec(t, db, without)
 				migrate(t, db, d)
-				wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 1})
+				wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 2})
 				wantValue(t, db, "SELECT count(*) FROM experiments", int64(1))
 			})
 		})
@@ -105,37 +112,37 @@ func TestMigrate_RefusesWhatItCannotServe(t *testing.T) {
 	}{
 		"an older revision": {
 			"UPDATE alembic_version SET version_num = 'b7e2c1a4d9f3'",
-			schema.Status{State: schema.Older, Revision: "b7e2c1a4d9f3", Level: 1},
+			schema.Status{State: schema.Older, Revision: "b7e2c1a4d9f3", Level: 2},
 			[]string{"b7e2c1a4d9f3", schema.Revision, "mlflow db upgrade postgresql://ann:xxxxx@db/mlflow", "backup"},
 		},
 		"the oldest revision": {
 			"UPDATE alembic_version SET version_num = '451aebb31d03'",
-			schema.Status{State: schema.Older, Revision: "451aebb31d03", Level: 1},
+			schema.Status{State: schema.Older, Revision: "451aebb31d03", Level: 2},
 			[]string{"451aebb31d03", "mlflow db upgrade"},
 		},
 		"a newer revision": {
 			"UPDATE alembic_version SET version_num = 'ffffffffffff'",
-			schema.Status{State: schema.Unknown, Revision: "ffffffffffff", Level: 1},
+			schema.Status{State: schema.Unknown, Revision: "ffffffffffff", Level: 2},
 			[]string{"ffffffffffff", "serves " + schema.Revision + " (MLflow 3.17)"},
 		},
 		"two revisions": {
 			"INSERT INTO alembic_version VALUES ('b7e2c1a4d9f3')",
-			schema.Status{State: schema.Unknown, Revision: "b7e2c1a4d9f3," + schema.Revision, Level: 1},
+			schema.Status{State: schema.Unknown, Revision: "b7e2c1a4d9f3," + schema.Revision, Level: 2},
 			[]string{"b7e2c1a4d9f3," + schema.Revision},
 		},
 		"no revision": {
 			"DELETE FROM alembic_version",
-			schema.Status{State: schema.Foreign, Level: 1},
+			schema.Status{State: schema.Foreign, Level: 2},
 			[]string{"no revision", "empty database"},
 		},
 		"tables without alembic_version": {
 			"DROP TABLE alembic_version",
-			schema.Status{State: schema.Foreign, Level: 1},
+			schema.Status{State: schema.Foreign, Level: 2},
 			[]string{"empty database"},
 		},
 		"a table missing": {
 			"DROP TABLE job_locks; DROP TABLE params",
-			schema.Status{State: schema.Incomplete, Revision: schema.Revision, Level: 1, Missing: []string{"params", "job_locks"}},
+			schema.Status{State: schema.Incomplete, Revision: schema.Revision, Level: 2, Missing: []string{"params", "job_locks"}},
 			[]string{"lacks the tables params, job_locks", "backup"},
 		},
 		"a newer Greenroom's tables": {
@@ -184,7 +191,7 @@ func TestMigrate_CreatesOverAFailedUpgradesLeftover(t *testing.T) {
 		db, d := modelstest.Open(t, uri)
 		exec(t, db, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
 		migrate(t, db, d)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 1})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 2})
 	})
 }
 
@@ -209,11 +216,11 @@ func TestMigrate_FailureLeavesNothingBehind(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "apply 0001_version_creations.sql") {
 			t.Fatalf("error is %v, want one that names the migration", err)
 		}
-		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: []string{"0001_version_creations.sql"}})
+		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: []string{"0001_version_creations.sql", "0002_identity.sql"}})
 
 		exec(t, db, "DROP TABLE greenroom_version_creations")
 		migrate(t, db, d)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 1})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 2})
 	})
 }
 
@@ -225,7 +232,7 @@ func TestMigrate_CancelledLeavesNothingBehind(t *testing.T) {
 		if err := schema.Migrate(ctx, db, d, options); !errors.Is(err, context.Canceled) {
 			t.Fatalf("error is %v, want a cancellation", err)
 		}
-		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: []string{"0001_version_creations.sql"}})
+		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: []string{"0001_version_creations.sql", "0002_identity.sql"}})
 	})
 }
 
