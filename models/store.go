@@ -51,6 +51,7 @@ type Store struct {
 	// On SQLite, write is a single connection, so that writers queue in the process instead of failing on the file's lock. On PostgreSQL both are one pool.
 	read, write *gorm.DB
 	dialect     search.Dialect
+	identity    identityState
 }
 
 // Open opens the database at uri, creates or upgrades Greenroom's part of it, and refuses one whose MLflow schema is of another revision (*schema.RefusedError).
@@ -141,15 +142,22 @@ type tx struct {
 	*gorm.DB
 	s   *Store
 	now int64
+	// identityChanged makes this replica look at the identity tables anew after the commit.
+	identityChanged bool
 }
 
 // update runs fn in a read-write transaction. PostgreSQL's serialization failures and deadlocks are retried: fn must have no other effect.
 func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
 	const attempts = 10
 	for i := 1; ; i++ {
+		var t *tx
 		err := s.write.WithContext(ctx).Transaction(func(db *gorm.DB) error {
-			return fn(&tx{db, s, s.opts.Now().UnixMilli()})
+			t = &tx{DB: db, s: s, now: s.opts.Now().UnixMilli()}
+			return fn(t)
 		})
+		if err == nil && t.identityChanged {
+			s.identity.forget()
+		}
 		if err == nil || i == attempts || !isRetryable(err) {
 			return explain(err)
 		}
@@ -168,7 +176,7 @@ func (s *Store) view(ctx context.Context, fn func(*tx) error) error {
 		opts.Isolation = sql.LevelRepeatableRead
 	}
 	return explain(s.read.WithContext(ctx).Transaction(func(db *gorm.DB) error {
-		return fn(&tx{db, s, s.opts.Now().UnixMilli()})
+		return fn(&tx{DB: db, s: s, now: s.opts.Now().UnixMilli()})
 	}, opts))
 }
 

@@ -1,0 +1,184 @@
+package models
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"greenroom/auth"
+)
+
+// identityFresh is how long a replica trusts the revision it has read, and so how long a revocation takes to reach it.
+const identityFresh = time.Second
+
+// identityState is the state that was last read, until it is older than identityFresh or this process changes it.
+type identityState struct {
+	sync.Mutex
+	state  auth.State
+	readAt time.Time // zero for not at all
+}
+
+func (i *identityState) forget() {
+	i.Lock()
+	defer i.Unlock()
+	i.readAt = time.Time{}
+}
+
+// IdentityState gives the revision of users, tokens and permissions. What another replica changes is seen within identityFresh.
+func (s *Store) IdentityState(ctx context.Context) (auth.State, error) {
+	i := &s.identity
+	i.Lock() // the others wait for the one that asks the database
+	defer i.Unlock()
+	now := time.Now()
+	if !i.readAt.IsZero() && now.Sub(i.readAt) < identityFresh {
+		return i.state, nil
+	}
+	err := s.view(ctx, func(t *tx) (err error) {
+		i.state, _, err = pickOne[auth.State](t, "SELECT revision, EXISTS (SELECT 1 FROM greenroom_users) AS has_users FROM greenroom_identity WHERE id = 1")
+		return err
+	})
+	if err != nil {
+		return auth.State{}, err
+	}
+	i.readAt = now
+	return i.state, nil
+}
+
+// changeIdentity says that users, tokens or permissions change in this transaction, and gives a number that no other
+// change has: the id of what is new.
+func (t *tx) changeIdentity() (int64, error) {
+	t.identityChanged = true
+	revision, _, err := pickOne[int64](t, "UPDATE greenroom_identity SET revision = revision + 1 WHERE id = 1 RETURNING revision")
+	return revision, err
+}
+
+const accountColumns = "u.id, u.name, u.password_hash, u.is_admin AS admin, u.disabled, u.issuer, u.subject, u.valid_after"
+
+// Account gives the user of a name; ok is false if there is none.
+func (s *Store) Account(ctx context.Context, name string) (a auth.Account, ok bool, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		a, ok, err = pickOne[auth.Account](t, "SELECT "+accountColumns+" FROM greenroom_users u WHERE u.name = ?", name)
+		return err
+	})
+	return a, ok, err
+}
+
+// APIToken gives the token of an id, revoked or not, with its user; ok is false if there is none.
+func (s *Store) APIToken(ctx context.Context, id string) (found auth.APIToken, ok bool, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		type row struct {
+			TokenID, SecretHash, TokenName string
+			RoleID, RevokedAt, LastUsedAt  *int64
+			ExpiresAt                      int64
+			auth.Account
+		}
+		var r row
+		r, ok, err = pickOne[row](t, `SELECT t.id AS token_id, t.secret_hash, t.name AS token_name, t.role_id, t.revoked_at, t.last_used_at, t.expires_at, `+accountColumns+`
+			FROM greenroom_tokens t JOIN greenroom_users u ON u.id = t.user_id WHERE t.id = ?`, id)
+		found = auth.APIToken{
+			ID: r.TokenID, SecretHash: r.SecretHash, Name: r.TokenName, RoleID: r.RoleID, Revoked: r.RevokedAt != nil,
+			ExpiresAt: time.UnixMilli(r.ExpiresAt), Account: r.Account,
+		}
+		if r.LastUsedAt != nil {
+			found.LastUsed = time.UnixMilli(*r.LastUsedAt)
+		}
+		return err
+	})
+	return found, ok, err
+}
+
+// NoteTokenUse remembers when a token was last used.
+func (s *Store) NoteTokenUse(ctx context.Context, id string, at time.Time) error {
+	return s.update(ctx, func(t *tx) error {
+		_, err := t.exec("UPDATE greenroom_tokens SET last_used_at = ? WHERE id = ? AND (last_used_at IS NULL OR last_used_at < ?)", at.UnixMilli(), id, at.UnixMilli())
+		return err
+	})
+}
+
+// JWTRevoked tells whether a JWT was revoked by its id.
+func (s *Store) JWTRevoked(ctx context.Context, issuer, id string) (revoked bool, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		revoked, _, err = pickOne[bool](t, "SELECT EXISTS (SELECT 1 FROM greenroom_revoked_jwts WHERE issuer = ? AND jti = ?)", issuer, id)
+		return err
+	})
+	return revoked, err
+}
+
+// Membership gives the groups of a user and all grants, also those of the groups and roles that a JWT names and that exist here.
+func (s *Store) Membership(ctx context.Context, userID int64, groups, roles []string) (m auth.Membership, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		m, err = t.membership(userID, groups, roles)
+		return err
+	})
+	return m, err
+}
+
+func (t *tx) membership(userID int64, groups, roles []string) (m auth.Membership, err error) {
+	m.Groups, err = pick[string](t, `SELECT g.name FROM greenroom_groups g
+		WHERE g.id IN (SELECT group_id FROM greenroom_group_members WHERE user_id = ?) OR g.name IN ? ORDER BY g.name`, userID, groups)
+	if err != nil {
+		return m, err
+	}
+	held, err := pick[struct {
+		RoleID      int64
+		Role, Group string
+	}](t, `SELECT r.id AS role_id, r.name AS role, '' AS "group" FROM greenroom_roles r JOIN greenroom_role_users h ON h.role_id = r.id WHERE h.user_id = ?
+		UNION SELECT r.id, r.name, g.name FROM greenroom_roles r JOIN greenroom_role_groups h ON h.role_id = r.id JOIN greenroom_groups g ON g.id = h.group_id WHERE g.name IN ?
+		UNION SELECT r.id, r.name, '' FROM greenroom_roles r WHERE r.workspace = ? AND r.name IN ? AND substr(r.name, 1, 2) <> '__'
+		ORDER BY 2, 3`, userID, m.Groups, workspace, roles)
+	if err != nil {
+		return m, err
+	}
+	for _, h := range held {
+		via := "role " + h.Role
+		switch {
+		case isHiddenRole(h.Role) && h.Group != "":
+			via = "group " + h.Group
+		case isHiddenRole(h.Role):
+			via = "the user"
+		case h.Group != "":
+			via = "group " + h.Group + ", role " + h.Role
+		}
+		grants, err := t.roleGrants(h.RoleID, via)
+		if err != nil {
+			return m, err
+		}
+		m.Grants = append(m.Grants, grants...)
+	}
+	return m, nil
+}
+
+// RoleGrants gives what a role holds; a role that is gone holds nothing.
+func (s *Store) RoleGrants(ctx context.Context, roleID int64) (grants auth.Grants, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		grants, err = t.roleGrants(roleID, "the token's role")
+		return err
+	})
+	return grants, err
+}
+
+func (t *tx) roleGrants(roleID int64, via string) (auth.Grants, error) {
+	rows, err := pick[struct {
+		Kind    auth.Kind
+		Pattern string
+		Exact   bool
+		Level   string
+	}](t, `SELECT resource_type AS kind, resource_pattern AS pattern, is_exact AS exact, permission AS level
+		FROM greenroom_role_permissions WHERE role_id = ? ORDER BY resource_type, resource_pattern`, roleID)
+	if err != nil {
+		return nil, err
+	}
+	grants := make(auth.Grants, len(rows))
+	for i, r := range rows {
+		level, err := auth.ParseLevel(r.Level)
+		if err != nil {
+			return nil, err
+		}
+		grants[i] = auth.Grant{Kind: r.Kind, Pattern: r.Pattern, Exact: r.Exact, Level: level, Via: via}
+	}
+	return grants, nil
+}
+
+// isHiddenRole tells whether a role holds what is granted to one user or group directly; the names are MLflow's.
+func isHiddenRole(name string) bool { return strings.HasPrefix(name, "__") }
