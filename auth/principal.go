@@ -1,6 +1,9 @@
 package auth
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // Principal is who makes a request, and what they may do.
 type Principal struct {
@@ -64,4 +67,34 @@ func Of(ctx context.Context) *Principal {
 		return p
 	}
 	return &Principal{Name: "nobody", Scope: Grants{}}
+}
+
+// ForbiddenError says that a user lacks a permission.
+type ForbiddenError struct {
+	By *Principal
+	// Object is what the permission is missing on; its Kind is empty for a refusal that is about no object.
+	Object Object
+	Why    string
+}
+
+func (e *ForbiddenError) Error() string { return upperFirst(e.By.String()) + " " + e.Why + "." }
+
+func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// Forbid is a refusal for another reason than a level; why follows the user's name.
+func (p *Principal) Forbid(why string) error { return &ForbiddenError{By: p, Why: why} }
+
+// Require refuses the principal unless it has the level on the object.
+func (p *Principal) Require(need Level, o Object) error {
+	has := p.Level(o)
+	if has >= need {
+		return nil
+	}
+	why := "needs " + need.String() + " on " + o.String() + " (has " + has.String()
+	if p.Scope != nil {
+		if level, _ := p.Scope.Level(o); level == has {
+			why += ": the token's role allows no more"
+		}
+	}
+	return &ForbiddenError{By: p, Object: o, Why: why + ")"}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"greenroom/artifacts"
+	"greenroom/auth"
 	"greenroom/models"
 )
 
@@ -36,10 +37,18 @@ type Config struct {
 	// MaxRequestBytes bounds a JSON request; 0 for DefaultMaxRequestBytes.
 	MaxRequestBytes int64
 	Security        Security
+	// Auth tells who makes a request; auth.Off lets everyone do everything.
+	Auth Authenticator
 	// Artifacts is the store behind mlflow-artifacts: locations; nil when this server serves none.
 	Artifacts artifacts.Store
 	// ArtifactFolders are the local folders, by absolute path, that artifact locations may name.
 	ArtifactFolders map[string]artifacts.Store
+}
+
+// Authenticator tells who makes a request, from its Authorization header and the address it comes from. It refuses with
+// *auth.UnauthenticatedError or *auth.ThrottledError.
+type Authenticator interface {
+	Authenticate(ctx context.Context, header, address string) (*auth.Principal, error)
 }
 
 // New builds the HTTP handler that serves the store.
@@ -50,7 +59,7 @@ func New(store *models.Store, cfg Config) http.Handler {
 	engine.RedirectTrailingSlash = false
 	engine.HandleMethodNotAllowed = true
 	engine.UseRawPath = true
-	engine.Use(a.observe, a.recoverPanic, a.secure)
+	engine.Use(a.observe, a.recoverPanic, a.secure, a.authenticate)
 	engine.NoRoute(func(c *gin.Context) {
 		a.fail(c, &models.Error{Code: models.EndpointNotFound, Message: "There is no " + c.Request.URL.Path + " on this server."})
 	})
@@ -67,22 +76,46 @@ func New(store *models.Store, cfg Config) http.Handler {
 	return engine
 }
 
-// rpc turns a handler into the decode → handle part of a request; serve does the rest.
-func rpc[Req, Resp any](handle func(context.Context, *Req) (*Resp, error)) func(*gin.Context) (any, error) {
+// call decodes a request, and gives what it is about and what answers it.
+type call func(*gin.Context) (decoded, error)
+
+type decoded struct {
+	targets []target
+	answer  func(context.Context) (any, error)
+}
+
+// request is a pointer to a request type that says what it is about.
+type request[Req any] interface {
+	*Req
+	targeted
+}
+
+// rpc turns a handler into the decode and answer parts of a request; serve does the rest.
+func rpc[Req, Resp any, P request[Req]](handle func(context.Context, P) (*Resp, error)) call {
 	d := newDecoder(reflect.TypeFor[Req]())
-	return func(c *gin.Context) (any, error) {
-		req := new(Req)
+	return func(c *gin.Context) (decoded, error) {
+		req := P(new(Req))
 		if err := d.decode(c, req); err != nil {
-			return nil, err
+			return decoded{}, err
 		}
-		return handle(c.Request.Context(), req)
+		return decoded{req.targets(), func(ctx context.Context) (any, error) { return handle(ctx, req) }}, nil
 	}
 }
 
-// serve runs one RPC and writes its answer.
-func (a *API) serve(call func(*gin.Context) (any, error)) gin.HandlerFunc {
+// serve runs one RPC, whose caller needs the level on all its targets, and writes its answer.
+func (a *API) serve(level auth.Level, call call) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		resp, err := a.limited(c, call)
+		resp, err := a.limited(c, func(c *gin.Context) (any, error) {
+			req, err := call(c)
+			if err != nil {
+				return nil, err
+			}
+			ctx := c.Request.Context()
+			if err := a.authorize(ctx, level, req.targets); err != nil {
+				return nil, err
+			}
+			return req.answer(ctx)
+		})
 		if err != nil {
 			a.fail(c, err)
 			return
@@ -93,6 +126,24 @@ func (a *API) serve(call func(*gin.Context) (any, error)) gin.HandlerFunc {
 			return
 		}
 		writeJSON(c, body)
+	}
+}
+
+// stream serves a file's transfer, whose caller needs the level on what the request is about.
+func (a *API) stream(level auth.Level, about func(*gin.Context) ([]target, error), transfer gin.HandlerFunc) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		targets, err := about(c)
+		if err == nil {
+			err = a.authorize(c.Request.Context(), level, targets)
+		}
+		if err != nil {
+			if changesState(c.Request.Method) {
+				newUpload(c).drain()
+			}
+			a.fail(c, err)
+			return
+		}
+		transfer(c)
 	}
 }
 

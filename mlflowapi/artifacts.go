@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"greenroom/artifacts"
+	"greenroom/auth"
 	"greenroom/models"
 )
 
@@ -29,20 +30,55 @@ const (
 func (a *API) mountArtifacts(root *gin.RouterGroup) {
 	for _, api := range []string{"/api", "/ajax-api"} {
 		proxy := root.Group(api + proxyBase)
-		proxy.GET("/artifacts", a.serve(rpc(a.listProxied)))
-		proxy.GET("/artifacts/*path", a.downloadProxied)
-		proxy.HEAD("/artifacts/*path", a.downloadProxied)
-		proxy.PUT("/artifacts/*path", a.uploadProxied)
-		proxy.DELETE("/artifacts/*path", a.serve(a.deleteProxied))
+		download := a.stream(auth.Read, artifactInPath, a.downloadProxied)
+		proxy.GET("/artifacts", a.serve(auth.Read, rpc(a.listProxied)))
+		proxy.GET("/artifacts/*path", download)
+		proxy.HEAD("/artifacts/*path", download)
+		proxy.PUT("/artifacts/*path", a.stream(auth.Edit, artifactInPath, a.uploadProxied))
+		proxy.DELETE("/artifacts/*path", a.serve(auth.Manage, onArtifactPath(a.deleteProxied)))
 		for _, step := range []string{"create", "complete", "abort"} {
-			proxy.POST("/mpu/"+step+"/*path", a.serve(a.unsupported(noMultipartUpload)))
+			proxy.POST("/mpu/"+step+"/*path", a.serve(auth.Edit, onArtifactPath(a.unsupported(noMultipartUpload))))
 		}
-		proxy.GET("/presigned/*path", a.serve(a.unsupported(noMultipartDownload)))
+		proxy.GET("/presigned/*path", a.serve(auth.Read, onArtifactPath(a.unsupported(noMultipartDownload))))
 	}
-	root.GET("/get-artifact", a.getArtifact)
-	root.GET("/model-versions/get-artifact", a.getModelVersionArtifact)
-	root.GET("/ajax-api/2.0/mlflow/logged-models/:model_id/artifacts/files", a.getLoggedModelArtifact)
-	root.POST("/ajax-api/2.0/mlflow/upload-artifact", a.uploadArtifact)
+	root.GET("/get-artifact", a.stream(auth.Read, runInQuery("run_id", "run_uuid"), a.getArtifact))
+	root.GET("/model-versions/get-artifact", a.stream(auth.Read, modelInQuery, a.getModelVersionArtifact))
+	root.GET("/ajax-api/2.0/mlflow/logged-models/:model_id/artifacts/files", a.stream(auth.Read, loggedModelInPath, a.getLoggedModelArtifact))
+	root.POST("/ajax-api/2.0/mlflow/upload-artifact", a.stream(auth.Edit, runInQuery("run_uuid"), a.uploadArtifact))
+}
+
+// onArtifact is a file or folder of the served store, by its path there.
+func onArtifact(path string) []target { return []target{{kind: artifactByPath, ref: path}} }
+
+// artifactInPath is what the end of the request's path names.
+func artifactInPath(c *gin.Context) ([]target, error) { return onArtifact(artifactPath(c)), nil }
+
+// onArtifactPath is an RPC about the artifact that the end of its path names.
+func onArtifactPath(answer func(context.Context, string) (any, error)) call {
+	return func(c *gin.Context) (decoded, error) {
+		target := artifactPath(c)
+		return decoded{onArtifact(target), func(ctx context.Context) (any, error) { return answer(ctx, target) }}, nil
+	}
+}
+
+// runInQuery is the run that a query parameter names. A request without one is about nothing, and is refused as such.
+func runInQuery(names ...string) func(*gin.Context) ([]target, error) {
+	return func(c *gin.Context) ([]target, error) {
+		id, err := queryOnce(c, names...)
+		if err != nil || id == "" {
+			return nil, err
+		}
+		return onRun(id), nil
+	}
+}
+
+func modelInQuery(c *gin.Context) ([]target, error) {
+	name, err := queryOnce(c, "name")
+	return onModel(name), err
+}
+
+func loggedModelInPath(c *gin.Context) ([]target, error) {
+	return onLoggedModel(c.Param("model_id")), nil
 }
 
 type artifactFile struct {
@@ -59,6 +95,8 @@ type artifactList struct {
 type listProxiedRequest struct {
 	Path string `json:"path"`
 }
+
+func (r listProxiedRequest) targets() []target { return onArtifact(r.Path) }
 
 // listProxied lists a folder of the served store. Names are relative to the folder; clients join them.
 func (a *API) listProxied(ctx context.Context, req *listProxiedRequest) (*artifactList, error) {
@@ -97,25 +135,24 @@ func (a *API) uploadProxied(c *gin.Context) {
 }
 
 // deleteProxied removes a file or folder; what does not exist is removed already.
-func (a *API) deleteProxied(c *gin.Context) (any, error) {
+func (a *API) deleteProxied(ctx context.Context, target string) (any, error) {
 	store, err := a.servedArtifacts()
 	if err != nil {
 		return nil, err
 	}
-	target := artifactPath(c)
-	if err := store.Delete(c.Request.Context(), target); err != nil {
+	if err := store.Delete(ctx, target); err != nil {
 		return nil, artifactError(target, err)
 	}
 	return empty{}, nil
 }
 
 // unsupported answers for what a store of plain files can't do; clients then take the plain route.
-func (a *API) unsupported(message string) func(*gin.Context) (any, error) {
-	return func(c *gin.Context) (any, error) {
+func (a *API) unsupported(message string) func(context.Context, string) (any, error) {
+	return func(_ context.Context, target string) (any, error) {
 		if _, err := a.servedArtifacts(); err != nil {
 			return nil, err
 		}
-		if _, err := artifacts.CanonicalPath(artifactPath(c)); err != nil {
+		if _, err := artifacts.CanonicalPath(target); err != nil {
 			return nil, err
 		}
 		return nil, notImplemented(message)
@@ -143,6 +180,8 @@ type listLoggedModelArtifactsRequest struct {
 	ModelID string `json:"model_id" mlflow:"required"`
 	Path    string `json:"artifact_directory_path"`
 }
+
+func (r listLoggedModelArtifactsRequest) targets() []target { return onLoggedModel(r.ModelID) }
 
 func (a *API) listLoggedModelArtifacts(ctx context.Context, req *listLoggedModelArtifactsRequest) (*artifactList, error) {
 	if _, err := artifacts.CanonicalPath(req.Path); err != nil {
@@ -324,6 +363,17 @@ type presignedUploadRequest struct {
 	Expiration int64  `json:"expiration"` // seconds
 }
 
+func (r presignedUploadRequest) targets() []target {
+	var ts []target
+	if r.RunID != "" {
+		ts = onRun(r.RunID)
+	}
+	if r.ModelID != "" {
+		ts = append(ts, onLoggedModel(r.ModelID)...)
+	}
+	return ts
+}
+
 // presignedUpload refuses: this server's stores give out no URLs of their own.
 func (a *API) presignedUpload(ctx context.Context, req *presignedUploadRequest) (*empty, error) {
 	if (req.RunID == "") == (req.ModelID == "") {
@@ -357,6 +407,8 @@ type presignedDownloadRequest struct {
 	Path       string `json:"path" mlflow:"required"`
 	Expiration *int64 `json:"expiration"` // seconds
 }
+
+func (r presignedDownloadRequest) targets() []target { return onRun(r.RunID) }
 
 // maxPresignSeconds is the longest lifetime that object stores give a URL: seven days.
 const maxPresignSeconds = 604800

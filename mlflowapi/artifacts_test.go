@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"greenroom/artifacts"
+	"greenroom/auth"
 	"greenroom/mlflowapi"
 	"greenroom/models"
 	"greenroom/models/modelstest"
@@ -46,7 +47,7 @@ func newArtifactServerWith(t testing.TB, change func(*mlflowapi.Config)) *artifa
 	}
 	closeAtEnd(t, s.models)
 	cfg := mlflowapi.Config{
-		Version: "test", Log: slog.New(slog.DiscardHandler), Artifacts: openFolder(t, s.dir),
+		Version: "test", Log: slog.New(slog.DiscardHandler), Auth: auth.Off{}, Artifacts: openFolder(t, s.dir),
 		ArtifactFolders: map[string]artifacts.Store{s.local: openFolder(t, s.local)},
 	}
 	change(&cfg)

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
 
 	"github.com/gin-gonic/gin"
 
 	"greenroom/artifacts"
+	"greenroom/auth"
 	"greenroom/models"
 	"greenroom/search"
 )
@@ -41,6 +44,9 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 		filter   *search.Error
 		tooLarge *requestTooLarge
 		path     *artifacts.PathError
+		stranger *auth.UnauthenticatedError
+		lacking  *auth.ForbiddenError
+		throttle *auth.ThrottledError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -49,6 +55,13 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 			c.Header("Retry-After", "1")
 		}
 		return answer(known.Code, known.Message)
+	case errors.As(err, &stranger):
+		return a.unauthorized(c, stranger)
+	case errors.As(err, &lacking):
+		return answer(models.PermissionDenied, lacking.Error())
+	case errors.As(err, &throttle):
+		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(throttle.RetryAfter.Seconds()))))
+		return answer(models.RequestLimitExceeded, throttle.Error())
 	case errors.As(err, &filter):
 		return answer(models.InvalidParameterValue, filter.Error())
 	case errors.As(err, &tooLarge):
@@ -87,6 +100,10 @@ func answer(code models.Code, message string) (int, errorBody) {
 		return http.StatusNotFound, body
 	case models.EndpointNotFound:
 		return http.StatusNotFound, body
+	case models.CustomerUnauthorized:
+		return http.StatusUnauthorized, body
+	case models.RequestLimitExceeded:
+		return http.StatusTooManyRequests, body
 	case models.ResourceConflict:
 		return http.StatusConflict, body
 	case models.PermissionDenied, models.FeatureDisabled:

@@ -63,6 +63,10 @@ type createExperimentRequest struct {
 	Tags             []tag  `json:"tags"`
 }
 
+func (r createExperimentRequest) targets() []target {
+	return []target{{kind: creationExperiment, ref: r.Name}}
+}
+
 type createExperimentResponse struct {
 	ExperimentID string `json:"experiment_id"`
 }
@@ -75,6 +79,8 @@ func (a *API) createExperiment(ctx context.Context, req *createExperimentRequest
 type experimentRef struct {
 	ExperimentID string `json:"experiment_id" mlflow:"required"`
 }
+
+func (r experimentRef) targets() []target { return onExperiment(r.ExperimentID) }
 
 type experimentResponse struct {
 	Experiment experiment `json:"experiment"`
@@ -96,6 +102,10 @@ type getExperimentByNameRequest struct {
 	ExperimentName string `json:"experiment_name" mlflow:"required"`
 }
 
+func (r getExperimentByNameRequest) targets() []target {
+	return []target{{kind: experimentByName, ref: r.ExperimentName}}
+}
+
 func (a *API) getExperimentByName(ctx context.Context, req *getExperimentByNameRequest) (*experimentResponse, error) {
 	e, err := a.store.ExperimentByName(ctx, req.ExperimentName)
 	if err != nil {
@@ -105,6 +115,7 @@ func (a *API) getExperimentByName(ctx context.Context, req *getExperimentByNameR
 }
 
 type searchExperimentsRequest struct {
+	filtered
 	MaxResults int64    `json:"max_results"`
 	PageToken  string   `json:"page_token"`
 	Filter     string   `json:"filter"`
@@ -137,6 +148,7 @@ func (a *API) searchExperiments(ctx context.Context, req *searchExperimentsReque
 }
 
 type listExperimentsRequest struct {
+	filtered
 	ViewType   viewType `json:"view_type"`
 	MaxResults *int64   `json:"max_results"`
 	PageToken  string   `json:"page_token"`
@@ -154,6 +166,10 @@ func (a *API) listExperiments(ctx context.Context, req *listExperimentsRequest) 
 type updateExperimentRequest struct {
 	ExperimentID string `json:"experiment_id" mlflow:"required"`
 	NewName      string `json:"new_name" mlflow:"required"`
+}
+
+func (r updateExperimentRequest) targets() []target {
+	return []target{{kind: experimentByID, ref: r.ExperimentID, to: r.NewName}}
 }
 
 func (a *API) updateExperiment(ctx context.Context, req *updateExperimentRequest) (*empty, error) {
@@ -186,6 +202,8 @@ type setExperimentTagRequest struct {
 	Value        string `json:"value"`
 }
 
+func (r setExperimentTagRequest) targets() []target { return onExperiment(r.ExperimentID) }
+
 func (a *API) setExperimentTag(ctx context.Context, req *setExperimentTagRequest) (*empty, error) {
 	id, err := experimentID(req.ExperimentID)
 	if err != nil {
@@ -198,6 +216,8 @@ type deleteExperimentTagRequest struct {
 	ExperimentID string `json:"experiment_id" mlflow:"required"`
 	Key          string `json:"key" mlflow:"required"`
 }
+
+func (r deleteExperimentTagRequest) targets() []target { return onExperiment(r.ExperimentID) }
 
 func (a *API) deleteExperimentTag(ctx context.Context, req *deleteExperimentTagRequest) (*empty, error) {
 	id, err := experimentID(req.ExperimentID)

@@ -107,6 +107,8 @@ type createLoggedModelRequest struct {
 	Tags         []tag   `json:"tags"`
 }
 
+func (r createLoggedModelRequest) targets() []target { return onExperiment(r.ExperimentID) }
+
 func (a *API) createLoggedModel(ctx context.Context, req *createLoggedModelRequest) (*loggedModelResponse, error) {
 	experiment, err := experimentID(req.ExperimentID)
 	if err != nil {
@@ -122,6 +124,8 @@ type getLoggedModelRequest struct {
 	AllowDeleted bool   `json:"allow_deleted"`
 }
 
+func (r getLoggedModelRequest) targets() []target { return onLoggedModel(r.ModelID) }
+
 func (a *API) getLoggedModel(ctx context.Context, req *getLoggedModelRequest) (*loggedModelResponse, error) {
 	return answerLoggedModel(a.store.LoggedModel(ctx, req.ModelID, req.AllowDeleted))
 }
@@ -131,6 +135,8 @@ type finalizeLoggedModelRequest struct {
 	Status  loggedModelStatus `json:"status" mlflow:"required"`
 }
 
+func (r finalizeLoggedModelRequest) targets() []target { return onLoggedModel(r.ModelID) }
+
 func (a *API) finalizeLoggedModel(ctx context.Context, req *finalizeLoggedModelRequest) (*loggedModelResponse, error) {
 	return answerLoggedModel(a.store.FinalizeLoggedModel(ctx, req.ModelID, req.Status.model()))
 }
@@ -138,6 +144,8 @@ func (a *API) finalizeLoggedModel(ctx context.Context, req *finalizeLoggedModelR
 type deleteLoggedModelRequest struct {
 	ModelID string `json:"model_id" mlflow:"required"`
 }
+
+func (r deleteLoggedModelRequest) targets() []target { return onLoggedModel(r.ModelID) }
 
 func (a *API) deleteLoggedModel(ctx context.Context, req *deleteLoggedModelRequest) (*empty, error) {
 	return &empty{}, a.store.DeleteLoggedModel(ctx, req.ModelID)
@@ -148,6 +156,8 @@ type logLoggedModelParamsRequest struct {
 	Params  []param `json:"params"`
 }
 
+func (r logLoggedModelParamsRequest) targets() []target { return onLoggedModel(r.ModelID) }
+
 func (a *API) logLoggedModelParams(ctx context.Context, req *logLoggedModelParamsRequest) (*empty, error) {
 	return &empty{}, a.store.LogLoggedModelParams(ctx, req.ModelID, modelParams(req.Params))
 }
@@ -156,6 +166,8 @@ type setLoggedModelTagsRequest struct {
 	ModelID string `json:"model_id" mlflow:"required"`
 	Tags    []tag  `json:"tags"`
 }
+
+func (r setLoggedModelTagsRequest) targets() []target { return onLoggedModel(r.ModelID) }
 
 func (a *API) setLoggedModelTags(ctx context.Context, req *setLoggedModelTagsRequest) (*empty, error) {
 	return &empty{}, a.store.SetLoggedModelTags(ctx, req.ModelID, modelTags(req.Tags))
@@ -166,11 +178,14 @@ type deleteLoggedModelTagRequest struct {
 	TagKey  string `json:"tag_key" mlflow:"required"`
 }
 
+func (r deleteLoggedModelTagRequest) targets() []target { return onLoggedModel(r.ModelID) }
+
 func (a *API) deleteLoggedModelTag(ctx context.Context, req *deleteLoggedModelTagRequest) (*empty, error) {
 	return &empty{}, a.store.DeleteLoggedModelTag(ctx, req.ModelID, req.TagKey)
 }
 
 type searchLoggedModelsRequest struct {
+	filtered
 	ExperimentIDs []string             `json:"experiment_ids" mlflow:"required"`
 	Filter        string               `json:"filter"`
 	Datasets      []loggedModelDataset `json:"datasets"`

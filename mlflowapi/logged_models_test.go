@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"greenroom/auth"
 	"greenroom/mlflowapi"
 	"greenroom/models"
 	"greenroom/models/modelstest"
@@ -35,7 +36,7 @@ func newTrackingServer(t testing.TB) *trackingServer {
 			t.Error(err)
 		}
 	})
-	server := httptest.NewServer(mlflowapi.New(store, mlflowapi.Config{Version: "test", Log: slog.New(slog.DiscardHandler)}))
+	server := httptest.NewServer(mlflowapi.New(store, mlflowapi.Config{Version: "test", Log: slog.New(slog.DiscardHandler), Auth: auth.Off{}}))
 	t.Cleanup(server.Close)
 	return &trackingServer{t, server.URL}
 }

@@ -32,6 +32,8 @@ type bulkHistoryRequest struct {
 	MaxResults *int64   `json:"max_results"`
 }
 
+func (r bulkHistoryRequest) targets() []target { return onRuns(r.RunIDs) }
+
 type bulkHistoryResponse struct {
 	Metrics []runMetric `json:"metrics"`
 }
@@ -61,6 +63,8 @@ type historyIntervalRequest struct {
 	EndStep    *int64   `json:"end_step"`
 	MaxResults *int64   `json:"max_results"`
 }
+
+func (r historyIntervalRequest) targets() []target { return onRuns(r.RunIDs) }
 
 type historyIntervalResponse struct {
 	Metrics []runMetric `json:"metrics,omitempty"`

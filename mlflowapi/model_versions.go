@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 
+	"greenroom/auth"
 	"greenroom/models"
 )
 
@@ -61,6 +62,19 @@ type createModelVersionRequest struct {
 	ModelID     *string `json:"model_id"`
 }
 
+// targets asks for Read on what the version is made from: a version shows it to all who may read the model. A version of
+// another model as source is checked by the store, which resolves it.
+func (r createModelVersionRequest) targets() []target {
+	ts := onModel(r.Name)
+	if id := value(r.RunID); id != "" {
+		ts = append(ts, target{kind: runByID, ref: id, level: auth.Read})
+	}
+	if id := value(r.ModelID); id != "" {
+		ts = append(ts, target{kind: loggedModelByID, ref: id, level: auth.Read})
+	}
+	return ts
+}
+
 func (a *API) createModelVersion(ctx context.Context, req *createModelVersionRequest) (*modelVersionResponse, error) {
 	return answerModelVersion(a.store.CreateModelVersion(ctx, models.NewModelVersion{
 		Name: req.Name, Source: req.Source, RunID: req.RunID, ModelID: req.ModelID,
@@ -72,6 +86,8 @@ type modelVersionRef struct {
 	Name    string `json:"name" mlflow:"required"`
 	Version string `json:"version" mlflow:"required"`
 }
+
+func (r modelVersionRef) targets() []target { return onModel(r.Name) }
 
 func (a *API) getModelVersion(ctx context.Context, req *modelVersionRef) (*modelVersionResponse, error) {
 	version, err := models.ParseVersion(req.Version)
@@ -86,6 +102,8 @@ type updateModelVersionRequest struct {
 	Version     string  `json:"version" mlflow:"required"`
 	Description *string `json:"description"`
 }
+
+func (r updateModelVersionRequest) targets() []target { return onModel(r.Name) }
 
 // updateModelVersion clears the description when none is sent, as MLflow does.
 func (a *API) updateModelVersion(ctx context.Context, req *updateModelVersionRequest) (*modelVersionResponse, error) {
@@ -108,6 +126,7 @@ func (a *API) deleteModelVersion(ctx context.Context, req *modelVersionRef) (*em
 const maxModelVersions = 200_000
 
 type searchModelVersionsRequest struct {
+	filtered
 	Filter     string   `json:"filter"`
 	MaxResults *int64   `json:"max_results"`
 	OrderBy    []string `json:"order_by"`
@@ -132,6 +151,8 @@ type getDownloadURIRequest struct {
 	Version string `json:"version"`
 }
 
+func (r getDownloadURIRequest) targets() []target { return onModel(r.Name) }
+
 type getDownloadURIResponse struct {
 	ArtifactURI string `json:"artifact_uri"`
 }
@@ -152,6 +173,8 @@ type setModelVersionTagRequest struct {
 	Value   string `json:"value"`
 }
 
+func (r setModelVersionTagRequest) targets() []target { return onModel(r.Name) }
+
 func (a *API) setModelVersionTag(ctx context.Context, req *setModelVersionTagRequest) (*empty, error) {
 	version, err := models.ParseVersion(req.Version)
 	if err != nil {
@@ -165,6 +188,8 @@ type deleteModelVersionTagRequest struct {
 	Version string `json:"version" mlflow:"required"`
 	Key     string `json:"key" mlflow:"required"`
 }
+
+func (r deleteModelVersionTagRequest) targets() []target { return onModel(r.Name) }
 
 func (a *API) deleteModelVersionTag(ctx context.Context, req *deleteModelVersionTagRequest) (*empty, error) {
 	version, err := models.ParseVersion(req.Version)
@@ -180,6 +205,8 @@ type transitionStageRequest struct {
 	Stage                   string `json:"stage" mlflow:"required"`
 	ArchiveExistingVersions bool   `json:"archive_existing_versions"`
 }
+
+func (r transitionStageRequest) targets() []target { return onModel(r.Name) }
 
 func (a *API) transitionStage(ctx context.Context, req *transitionStageRequest) (*modelVersionResponse, error) {
 	version, err := models.ParseVersion(req.Version)

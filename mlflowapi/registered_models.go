@@ -50,6 +50,10 @@ type createRegisteredModelRequest struct {
 	Description string `json:"description"`
 }
 
+func (r createRegisteredModelRequest) targets() []target {
+	return []target{{kind: creationModel, ref: r.Name}}
+}
+
 func (a *API) createRegisteredModel(ctx context.Context, req *createRegisteredModelRequest) (*registeredModelResponse, error) {
 	return answerRegisteredModel(a.store.CreateRegisteredModel(ctx, req.Name, req.Description, modelTags(req.Tags)))
 }
@@ -57,6 +61,8 @@ func (a *API) createRegisteredModel(ctx context.Context, req *createRegisteredMo
 type registeredModelRef struct {
 	Name string `json:"name" mlflow:"required"`
 }
+
+func (r registeredModelRef) targets() []target { return onModel(r.Name) }
 
 func (a *API) getRegisteredModel(ctx context.Context, req *registeredModelRef) (*registeredModelResponse, error) {
 	return answerRegisteredModel(a.store.RegisteredModel(ctx, req.Name))
@@ -67,6 +73,8 @@ type updateRegisteredModelRequest struct {
 	Description string `json:"description"`
 }
 
+func (r updateRegisteredModelRequest) targets() []target { return onModel(r.Name) }
+
 // updateRegisteredModel clears the description when none is sent, as MLflow does.
 func (a *API) updateRegisteredModel(ctx context.Context, req *updateRegisteredModelRequest) (*registeredModelResponse, error) {
 	return answerRegisteredModel(a.store.UpdateRegisteredModel(ctx, req.Name, req.Description))
@@ -75,6 +83,10 @@ func (a *API) updateRegisteredModel(ctx context.Context, req *updateRegisteredMo
 type renameRegisteredModelRequest struct {
 	Name    string `json:"name" mlflow:"required"`
 	NewName string `json:"new_name" mlflow:"required"`
+}
+
+func (r renameRegisteredModelRequest) targets() []target {
+	return []target{{kind: modelByName, ref: r.Name, to: r.NewName}}
 }
 
 func (a *API) renameRegisteredModel(ctx context.Context, req *renameRegisteredModelRequest) (*registeredModelResponse, error) {
@@ -92,6 +104,7 @@ const (
 )
 
 type searchRegisteredModelsRequest struct {
+	filtered
 	Filter     string   `json:"filter"`
 	MaxResults *int64   `json:"max_results"`
 	OrderBy    []string `json:"order_by"`
@@ -121,6 +134,7 @@ func (a *API) searchRegisteredModels(ctx context.Context, req *searchRegisteredM
 }
 
 type listRegisteredModelsRequest struct {
+	filtered
 	MaxResults *int64 `json:"max_results"`
 	PageToken  string `json:"page_token"`
 }
@@ -134,6 +148,8 @@ type getLatestVersionsRequest struct {
 	Name   string   `json:"name" mlflow:"required"`
 	Stages []string `json:"stages"`
 }
+
+func (r getLatestVersionsRequest) targets() []target { return onModel(r.Name) }
 
 type modelVersionsResponse struct {
 	ModelVersions []modelVersion `json:"model_versions,omitempty"`
@@ -154,6 +170,8 @@ type setRegisteredModelTagRequest struct {
 	Value string `json:"value"`
 }
 
+func (r setRegisteredModelTagRequest) targets() []target { return onModel(r.Name) }
+
 func (a *API) setRegisteredModelTag(ctx context.Context, req *setRegisteredModelTagRequest) (*empty, error) {
 	return &empty{}, a.store.SetRegisteredModelTag(ctx, req.Name, models.Tag{Key: req.Key, Value: req.Value})
 }
@@ -162,6 +180,8 @@ type deleteRegisteredModelTagRequest struct {
 	Name string `json:"name" mlflow:"required"`
 	Key  string `json:"key" mlflow:"required"`
 }
+
+func (r deleteRegisteredModelTagRequest) targets() []target { return onModel(r.Name) }
 
 func (a *API) deleteRegisteredModelTag(ctx context.Context, req *deleteRegisteredModelTagRequest) (*empty, error) {
 	return &empty{}, a.store.DeleteRegisteredModelTag(ctx, req.Name, req.Key)
@@ -172,6 +192,8 @@ type setAliasRequest struct {
 	Alias   string `json:"alias" mlflow:"required"`
 	Version string `json:"version" mlflow:"required"`
 }
+
+func (r setAliasRequest) targets() []target { return onModel(r.Name) }
 
 func (a *API) setAlias(ctx context.Context, req *setAliasRequest) (*empty, error) {
 	version, err := models.ParseVersion(req.Version)
@@ -185,6 +207,8 @@ type aliasRef struct {
 	Name  string `json:"name" mlflow:"required"`
 	Alias string `json:"alias" mlflow:"required"`
 }
+
+func (r aliasRef) targets() []target { return onModel(r.Name) }
 
 func (a *API) deleteAlias(ctx context.Context, req *aliasRef) (*empty, error) {
 	return &empty{}, a.store.DeleteAlias(ctx, req.Name, req.Alias)

@@ -5,108 +5,117 @@ import (
 	"net/http"
 
 	"github.com/gin-gonic/gin"
+
+	"greenroom/auth"
 )
 
-// route is one RPC of MLflow: path is relative to /api/<version>/mlflow/.
+// route is one RPC of MLflow: path is relative to /api/<version>/mlflow/, level is what its caller needs on its targets.
 type route struct {
 	method, version, path string
-	call                  func(*gin.Context) (any, error)
+	level                 auth.Level
+	call                  call
 }
 
-func get[Req, Resp any](path string, handle func(context.Context, *Req) (*Resp, error)) route {
-	return route{http.MethodGet, "2.0", path, rpc(handle)}
+func get[Req, Resp any, P request[Req]](path string, level auth.Level, handle func(context.Context, P) (*Resp, error)) route {
+	return route{http.MethodGet, "2.0", path, level, rpc(handle)}
 }
 
-func post[Req, Resp any](path string, handle func(context.Context, *Req) (*Resp, error)) route {
-	return route{http.MethodPost, "2.0", path, rpc(handle)}
+func post[Req, Resp any, P request[Req]](path string, level auth.Level, handle func(context.Context, P) (*Resp, error)) route {
+	return route{http.MethodPost, "2.0", path, level, rpc(handle)}
 }
 
-func patch[Req, Resp any](path string, handle func(context.Context, *Req) (*Resp, error)) route {
-	return route{http.MethodPatch, "2.0", path, rpc(handle)}
+func patch[Req, Resp any, P request[Req]](path string, level auth.Level, handle func(context.Context, P) (*Resp, error)) route {
+	return route{http.MethodPatch, "2.0", path, level, rpc(handle)}
 }
 
-func del[Req, Resp any](path string, handle func(context.Context, *Req) (*Resp, error)) route {
-	return route{http.MethodDelete, "2.0", path, rpc(handle)}
+func del[Req, Resp any, P request[Req]](path string, level auth.Level, handle func(context.Context, P) (*Resp, error)) route {
+	return route{http.MethodDelete, "2.0", path, level, rpc(handle)}
+}
+
+// v3 is the route under version 3.0 of the API.
+func v3(r route) route {
+	r.version = "3.0"
+	return r
 }
 
 // routes is every RPC served. An endpoint is one line here and a handler in its topic's file.
 func (a *API) routes() []route {
 	return []route{
-		post("experiments/create", a.createExperiment),
-		get("experiments/get", a.getExperiment),
-		get("experiments/get-by-name", a.getExperimentByName),
-		get("experiments/search", a.searchExperiments),
-		post("experiments/search", a.searchExperiments),
-		get("experiments/list", a.listExperiments),
-		post("experiments/update", a.updateExperiment),
-		post("experiments/delete", a.deleteExperiment),
-		post("experiments/restore", a.restoreExperiment),
-		post("experiments/set-experiment-tag", a.setExperimentTag),
-		post("experiments/delete-experiment-tag", a.deleteExperimentTag),
+		post("experiments/create", auth.Edit, a.createExperiment),
+		get("experiments/get", auth.Read, a.getExperiment),
+		get("experiments/get-by-name", auth.Read, a.getExperimentByName),
+		get("experiments/search", auth.Read, a.searchExperiments),
+		post("experiments/search", auth.Read, a.searchExperiments),
+		get("experiments/list", auth.Read, a.listExperiments),
+		post("experiments/update", auth.Edit, a.updateExperiment),
+		post("experiments/delete", auth.Manage, a.deleteExperiment),
+		post("experiments/restore", auth.Manage, a.restoreExperiment),
+		post("experiments/set-experiment-tag", auth.Edit, a.setExperimentTag),
+		post("experiments/delete-experiment-tag", auth.Edit, a.deleteExperimentTag),
 
-		post("runs/create", a.createRun),
-		get("runs/get", a.getRun),
-		post("runs/update", a.updateRun),
-		post("runs/delete", a.deleteRun),
-		post("runs/restore", a.restoreRun),
-		post("runs/search", a.searchRuns),
-		post("runs/log-metric", a.logMetric),
-		post("runs/log-parameter", a.logParam),
-		post("runs/set-tag", a.setTag),
-		post("runs/delete-tag", a.deleteTag),
-		post("runs/log-batch", a.logBatch),
-		post("runs/log-model", a.logModel),
-		post("runs/log-inputs", a.logInputs),
-		post("runs/outputs", a.logOutputs),
-		get("metrics/get-history", a.getMetricHistory),
-		get("metrics/get-history-bulk-interval", a.getMetricHistoryInterval),
+		post("runs/create", auth.Edit, a.createRun),
+		get("runs/get", auth.Read, a.getRun),
+		post("runs/update", auth.Edit, a.updateRun),
+		post("runs/delete", auth.Manage, a.deleteRun),
+		post("runs/restore", auth.Manage, a.restoreRun),
+		post("runs/search", auth.Read, a.searchRuns),
+		post("runs/log-metric", auth.Edit, a.logMetric),
+		post("runs/log-parameter", auth.Edit, a.logParam),
+		post("runs/set-tag", auth.Edit, a.setTag),
+		post("runs/delete-tag", auth.Edit, a.deleteTag),
+		post("runs/log-batch", auth.Edit, a.logBatch),
+		post("runs/log-model", auth.Edit, a.logModel),
+		post("runs/log-inputs", auth.Edit, a.logInputs),
+		post("runs/outputs", auth.Edit, a.logOutputs),
+		get("metrics/get-history", auth.Read, a.getMetricHistory),
+		get("metrics/get-history-bulk-interval", auth.Read, a.getMetricHistoryInterval),
 
-		post("registered-models/create", a.createRegisteredModel),
-		get("registered-models/get", a.getRegisteredModel),
-		get("registered-models/search", a.searchRegisteredModels),
-		get("registered-models/list", a.listRegisteredModels),
-		post("registered-models/rename", a.renameRegisteredModel),
-		patch("registered-models/update", a.updateRegisteredModel),
-		del("registered-models/delete", a.deleteRegisteredModel),
-		get("registered-models/get-latest-versions", a.getLatestVersions),
-		post("registered-models/get-latest-versions", a.getLatestVersions),
-		post("registered-models/set-tag", a.setRegisteredModelTag),
-		del("registered-models/delete-tag", a.deleteRegisteredModelTag),
-		post("registered-models/alias", a.setAlias),
-		get("registered-models/alias", a.getModelVersionByAlias),
-		del("registered-models/alias", a.deleteAlias),
+		post("registered-models/create", auth.Edit, a.createRegisteredModel),
+		get("registered-models/get", auth.Read, a.getRegisteredModel),
+		get("registered-models/search", auth.Read, a.searchRegisteredModels),
+		get("registered-models/list", auth.Read, a.listRegisteredModels),
+		post("registered-models/rename", auth.Edit, a.renameRegisteredModel),
+		patch("registered-models/update", auth.Edit, a.updateRegisteredModel),
+		del("registered-models/delete", auth.Manage, a.deleteRegisteredModel),
+		get("registered-models/get-latest-versions", auth.Read, a.getLatestVersions),
+		post("registered-models/get-latest-versions", auth.Read, a.getLatestVersions),
+		post("registered-models/set-tag", auth.Edit, a.setRegisteredModelTag),
+		del("registered-models/delete-tag", auth.Edit, a.deleteRegisteredModelTag),
+		post("registered-models/alias", auth.Edit, a.setAlias),
+		get("registered-models/alias", auth.Read, a.getModelVersionByAlias),
+		del("registered-models/alias", auth.Manage, a.deleteAlias),
 
-		post("model-versions/create", a.createModelVersion),
-		get("model-versions/get", a.getModelVersion),
-		patch("model-versions/update", a.updateModelVersion),
-		del("model-versions/delete", a.deleteModelVersion),
-		get("model-versions/search", a.searchModelVersions),
-		get("model-versions/get-download-uri", a.getDownloadURI),
-		post("model-versions/transition-stage", a.transitionStage),
-		post("model-versions/set-tag", a.setModelVersionTag),
-		del("model-versions/delete-tag", a.deleteModelVersionTag),
+		post("model-versions/create", auth.Edit, a.createModelVersion),
+		get("model-versions/get", auth.Read, a.getModelVersion),
+		patch("model-versions/update", auth.Edit, a.updateModelVersion),
+		del("model-versions/delete", auth.Manage, a.deleteModelVersion),
+		get("model-versions/search", auth.Read, a.searchModelVersions),
+		get("model-versions/get-download-uri", auth.Read, a.getDownloadURI),
+		post("model-versions/transition-stage", auth.Edit, a.transitionStage),
+		post("model-versions/set-tag", auth.Edit, a.setModelVersionTag),
+		del("model-versions/delete-tag", auth.Manage, a.deleteModelVersionTag),
 
-		get("artifacts/list", a.listArtifacts),
-		get("logged-models/:model_id/artifacts/directories", a.listLoggedModelArtifacts),
-		post("artifacts/presigned-upload-url", a.presignedUpload),
-		post("artifacts/presigned-download-url", a.presignedDownload),
+		get("artifacts/list", auth.Read, a.listArtifacts),
+		get("logged-models/:model_id/artifacts/directories", auth.Read, a.listLoggedModelArtifacts),
+		post("artifacts/presigned-upload-url", auth.Edit, a.presignedUpload),
+		post("artifacts/presigned-download-url", auth.Read, a.presignedDownload),
 
-		post("logged-models", a.createLoggedModel),
-		post("logged-models/search", a.searchLoggedModels),
-		get("logged-models/:model_id", a.getLoggedModel),
-		patch("logged-models/:model_id", a.finalizeLoggedModel),
-		del("logged-models/:model_id", a.deleteLoggedModel),
-		post("logged-models/:model_id/params", a.logLoggedModelParams),
-		patch("logged-models/:model_id/tags", a.setLoggedModelTags),
-		del("logged-models/:model_id/tags/:tag_key", a.deleteLoggedModelTag),
+		post("logged-models", auth.Edit, a.createLoggedModel),
+		post("logged-models/search", auth.Read, a.searchLoggedModels),
+		get("logged-models/:model_id", auth.Read, a.getLoggedModel),
+		patch("logged-models/:model_id", auth.Edit, a.finalizeLoggedModel),
+		del("logged-models/:model_id", auth.Manage, a.deleteLoggedModel),
+		post("logged-models/:model_id/params", auth.Edit, a.logLoggedModelParams),
+		patch("logged-models/:model_id/tags", auth.Edit, a.setLoggedModelTags),
+		del("logged-models/:model_id/tags/:tag_key", auth.Edit, a.deleteLoggedModelTag),
 	}
 }
 
 // pageRoutes are the RPCs that only MLflow's own pages call, under /ajax-api alone.
 func (a *API) pageRoutes() []route {
 	return []route{
-		post("experiments/search-datasets", a.searchDatasets),
-		get("metrics/get-history-bulk", a.getMetricHistoryBulk),
+		post("experiments/search-datasets", auth.Read, a.searchDatasets),
+		get("metrics/get-history-bulk", auth.Read, a.getMetricHistoryBulk),
 	}
 }
 
@@ -115,7 +124,7 @@ func (a *API) pageRoutes() []route {
 func (a *API) mount(engine *gin.Engine) {
 	root := engine.Group(a.cfg.StaticPrefix)
 	for _, r := range a.routes() {
-		handler := a.serve(r.call)
+		handler := a.serve(r.level, r.call)
 		for _, base := range []string{"/api/" + r.version, "/ajax-api/" + r.version} {
 			root.Handle(r.method, base+"/mlflow/"+r.path, handler)
 		}
@@ -125,11 +134,11 @@ func (a *API) mount(engine *gin.Engine) {
 	}
 	a.mountArtifacts(root)
 	for _, r := range a.pageRoutes() {
-		root.Handle(r.method, "/ajax-api/"+r.version+"/mlflow/"+r.path, a.serve(r.call))
+		root.Handle(r.method, "/ajax-api/"+r.version+"/mlflow/"+r.path, a.serve(r.level, r.call))
 	}
-	info := a.serve(rpc(a.serverInfo))
-	root.GET("/api/3.0/mlflow/server-info", info)
-	root.GET("/ajax-api/3.0/mlflow/server-info", info)
+	info := a.serve(auth.NoPermissions, rpc(a.serverInfo))
+	root.GET("/api"+serverInfoPath, info)
+	root.GET("/ajax-api"+serverInfoPath, info)
 
 	root.GET("/", plainText("Greenroom "+a.cfg.Version+" serves MLflow's REST API here. It has no web pages: point a client at this address with MLFLOW_TRACKING_URI.\n"))
 	a.mountProbes(root)

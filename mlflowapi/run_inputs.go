@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 
+	"greenroom/auth"
 	"greenroom/models"
 )
 
@@ -64,6 +65,15 @@ type logInputsRequest struct {
 	Models   []modelInput   `json:"models"`
 }
 
+// targets asks for no more than Read on the models: it is the run that changes.
+func (r logInputsRequest) targets() []target {
+	ts := onRun(r.RunID)
+	for _, m := range r.Models {
+		ts = append(ts, target{kind: loggedModelByID, ref: m.ModelID, level: auth.Read})
+	}
+	return ts
+}
+
 func (a *API) logInputs(ctx context.Context, req *logInputsRequest) (*empty, error) {
 	datasets := make([]models.DatasetInput, len(req.Datasets))
 	for i, d := range req.Datasets {
@@ -81,6 +91,14 @@ type logOutputsRequest struct {
 	Models []modelOutput `json:"models" mlflow:"required"`
 }
 
+func (r logOutputsRequest) targets() []target {
+	ts := onRun(r.RunID)
+	for _, m := range r.Models {
+		ts = append(ts, onLoggedModel(m.ModelID)...)
+	}
+	return ts
+}
+
 func (a *API) logOutputs(ctx context.Context, req *logOutputsRequest) (*empty, error) {
 	outputs := make([]models.ModelOutput, len(req.Models))
 	for i, m := range req.Models {
@@ -90,6 +108,7 @@ func (a *API) logOutputs(ctx context.Context, req *logOutputsRequest) (*empty, e
 }
 
 type searchDatasetsRequest struct {
+	filtered
 	ExperimentIDs []string `json:"experiment_ids"`
 }
 

@@ -1,6 +1,7 @@
 package mlflowapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"strconv"
@@ -84,6 +85,8 @@ type runRef struct {
 	RunUUID string `json:"run_uuid"`
 }
 
+func (r runRef) targets() []target { return onRun(r.id()) }
+
 func (r runRef) id() string {
 	if r.RunID == "" {
 		return r.RunUUID
@@ -98,6 +101,8 @@ type createRunRequest struct {
 	StartTime    int64  `json:"start_time"`
 	Tags         []tag  `json:"tags"`
 }
+
+func (r createRunRequest) targets() []target { return onExperiment(cmp.Or(r.ExperimentID, "0")) }
 
 type runResponse struct {
 	Run run `json:"run"`
@@ -163,6 +168,7 @@ func (a *API) restoreRun(ctx context.Context, req *runRef) (*empty, error) {
 }
 
 type searchRunsRequest struct {
+	filtered
 	ExperimentIDs []string `json:"experiment_ids"`
 	Filter        string   `json:"filter"`
 	RunViewType   viewType `json:"run_view_type"`
@@ -223,6 +229,18 @@ type logMetricRequest struct {
 	loggedMetric
 }
 
+func (r logMetricRequest) targets() []target {
+	return append(onRun(r.id()), onModelOf(r.loggedMetric)...)
+}
+
+// onModelOf is the logged model that a metric is about, if it names one.
+func onModelOf(m loggedMetric) []target {
+	if m.ModelID == "" {
+		return nil
+	}
+	return onLoggedModel(m.ModelID)
+}
+
 func (a *API) logMetric(ctx context.Context, req *logMetricRequest) (*empty, error) {
 	return &empty{}, a.store.LogMetric(ctx, req.id(), req.metric())
 }
@@ -263,6 +281,18 @@ type logBatchRequest struct {
 	Tags    []tag          `json:"tags"`
 }
 
+func (r logBatchRequest) targets() []target {
+	ts := onRun(r.RunID)
+	seen := map[string]bool{}
+	for _, m := range r.Metrics {
+		if !seen[m.ModelID] {
+			seen[m.ModelID] = true
+			ts = append(ts, onModelOf(m)...)
+		}
+	}
+	return ts
+}
+
 func (a *API) logBatch(ctx context.Context, req *logBatchRequest) (*empty, error) {
 	b := models.Batch{Params: modelParams(req.Params), Tags: modelTags(req.Tags)}
 	for _, v := range req.Metrics {
@@ -275,6 +305,8 @@ type logModelRequest struct {
 	RunID     string `json:"run_id" mlflow:"required"`
 	ModelJSON string `json:"model_json" mlflow:"required"`
 }
+
+func (r logModelRequest) targets() []target { return onRun(r.RunID) }
 
 // logModel records what clients 1.x and 2.x tell of a model: its path, flavors and time, without the flavors' configuration.
 func (a *API) logModel(ctx context.Context, req *logModelRequest) (*empty, error) {

@@ -22,8 +22,13 @@ type serverInfo struct {
 	FeaturesEnabled                 map[string]bool `json:"features_enabled"`
 }
 
+// serverInfoPath is public, as in MLflow: clients ask it before they log in.
+const serverInfoPath = "/3.0/mlflow/server-info"
+
+type serverInfoRequest struct{ loggedIn }
+
 // serverInfo tells clients since 3.16 what this server can do; they keep the answer for a minute.
-func (a *API) serverInfo(context.Context, *empty) (*serverInfo, error) {
+func (a *API) serverInfo(context.Context, *serverInfoRequest) (*serverInfo, error) {
 	return &serverInfo{StoreType: "SqlStore", FeaturesEnabled: map[string]bool{"gateway": false}}, nil
 }
 

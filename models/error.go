@@ -15,6 +15,8 @@ const (
 	BadRequest             Code = "BAD_REQUEST"
 	InvalidParameterValue  Code = "INVALID_PARAMETER_VALUE"
 	EndpointNotFound       Code = "ENDPOINT_NOT_FOUND"
+	CustomerUnauthorized   Code = "CUSTOMER_UNAUTHORIZED"
+	RequestLimitExceeded   Code = "REQUEST_LIMIT_EXCEEDED"
 	PermissionDenied       Code = "PERMISSION_DENIED"
 	FeatureDisabled        Code = "FEATURE_DISABLED"
 	ResourceConflict       Code = "RESOURCE_CONFLICT"

@@ -22,6 +22,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"greenroom/auth"
 	"greenroom/models/schema"
 	"greenroom/search"
 
@@ -142,6 +143,7 @@ type tx struct {
 	*gorm.DB
 	s   *Store
 	now int64
+	by  *auth.Principal // who acts
 	// identityChanged makes this replica look at the identity tables anew after the commit.
 	identityChanged bool
 }
@@ -152,7 +154,7 @@ func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
 	for i := 1; ; i++ {
 		var t *tx
 		err := s.write.WithContext(ctx).Transaction(func(db *gorm.DB) error {
-			t = &tx{DB: db, s: s, now: s.opts.Now().UnixMilli()}
+			t = &tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)}
 			return fn(t)
 		})
 		if err == nil && t.identityChanged {
@@ -176,7 +178,7 @@ func (s *Store) view(ctx context.Context, fn func(*tx) error) error {
 		opts.Isolation = sql.LevelRepeatableRead
 	}
 	return explain(s.read.WithContext(ctx).Transaction(func(db *gorm.DB) error {
-		return fn(&tx{DB: db, s: s, now: s.opts.Now().UnixMilli()})
+		return fn(&tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)})
 	}, opts))
 }
 

@@ -102,6 +102,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	defer store.Close() // the process ends here, and everything acknowledged is committed
 	config := mlflowapi.Config{
 		Version: version, StaticPrefix: f.staticPrefix, Log: log, MaxRequestBytes: f.maxRequestSize,
+		Auth: auth.Off{},
 		Security: mlflowapi.Security{
 			Disabled: f.disableSecurity, AllowedHosts: f.allowedHosts, AllowedOrigins: f.corsAllowedOrigins,
 			ListenHost: f.host, FrameOptions: f.xFrameOptions,

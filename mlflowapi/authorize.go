@@ -1,0 +1,173 @@
+package mlflowapi
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"greenroom/auth"
+)
+
+// target is one object that a request is about.
+type target struct {
+	kind targetKind
+	ref  string // the object's id, name or path
+	// level is what the caller needs on the object; NoPermissions for the level of the route.
+	level auth.Level
+	// to is the object's new name, where it gets one.
+	to string
+}
+
+type targetKind int
+
+const (
+	administration targetKind = iota // users and roles: for administrators only
+	experimentByID
+	experimentByName
+	creationExperiment
+	runByID
+	loggedModelByID
+	modelByName
+	creationModel
+	artifactByPath
+)
+
+// targeted is a request that says what it is about. A request type without targets does not compile into a route, so no
+// route can forget its permission.
+type targeted interface{ targets() []target }
+
+// filtered is embedded by a search: the store leaves out the rows that the caller may not read.
+type filtered struct{}
+
+func (filtered) targets() []target { return nil }
+
+// loggedIn is embedded by a request that every user may make, as it is about themselves or nothing secret.
+type loggedIn struct{}
+
+func (loggedIn) targets() []target { return nil }
+
+// adminOnly is embedded by a request for administrators.
+type adminOnly struct{}
+
+func (adminOnly) targets() []target { return []target{{kind: administration}} }
+
+func onExperiment(id string) []target { return []target{{kind: experimentByID, ref: id}} }
+
+func onRun(id string) []target { return []target{{kind: runByID, ref: id}} }
+
+func onRuns(ids []string) []target {
+	var ts []target
+	for _, id := range ids {
+		ts = append(ts, onRun(id)...)
+	}
+	return ts
+}
+
+func onLoggedModel(id string) []target { return []target{{kind: loggedModelByID, ref: id}} }
+
+func onModel(name string) []target { return []target{{kind: modelByName, ref: name}} }
+
+// authorize refuses a request whose caller lacks the level on one of its targets. A target that does not exist is told as
+// the handler would: there is nothing to protect.
+func (a *API) authorize(ctx context.Context, level auth.Level, targets []target) error {
+	p := auth.Of(ctx)
+	if p.Unlimited() {
+		return nil
+	}
+	for _, t := range targets {
+		need := level
+		if t.level != auth.NoPermissions {
+			need = t.level
+		}
+		if err := a.authorizeTarget(ctx, p, need, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *API) authorizeTarget(ctx context.Context, p *auth.Principal, need auth.Level, t target) error {
+	switch t.kind {
+	case administration:
+		return p.Forbid("must be an administrator" + scopeNote(p))
+	case creationExperiment:
+		return mayCreate(p, auth.Object{Kind: auth.Experiment, Name: t.ref}, "the experiment '"+t.ref+"'")
+	case creationModel:
+		return mayCreate(p, auth.Object{Kind: auth.RegisteredModel, Name: t.ref}, "the registered model '"+t.ref+"'")
+	}
+	objects, err := a.objects(ctx, p, t)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		if err := p.Require(need, o); err != nil {
+			return err
+		}
+		if t.to != "" {
+			if err := mayRename(p, o, t.to); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func mayCreate(p *auth.Principal, o auth.Object, what string) error {
+	if p.MayCreate(o) {
+		return nil
+	}
+	return p.Forbid("needs USE on the server (as the role editor has), or EDIT on a pattern that matches the name, to create " + what)
+}
+
+// mayRename refuses a new name that the caller could not create, or under which patterns would give more to the caller.
+func mayRename(p *auth.Principal, o auth.Object, name string) error {
+	renamed := o
+	renamed.Name = name
+	if err := mayCreate(p, renamed, fmt.Sprintf("the name '%s'", name)); err != nil {
+		return err
+	}
+	if p.Level(renamed) > p.Level(o) {
+		return p.Require(auth.Manage, o)
+	}
+	return nil
+}
+
+func scopeNote(p *auth.Principal) string {
+	if p.Admin && p.Scope != nil {
+		return ", with a token that no role narrows"
+	}
+	return ""
+}
+
+// objects finds the experiments or the registered model that decide who may use a target. There is at least one.
+func (a *API) objects(ctx context.Context, p *auth.Principal, t target) ([]auth.Object, error) {
+	one := func(o auth.Object, err error) ([]auth.Object, error) { return []auth.Object{o}, err }
+	switch t.kind {
+	case experimentByID:
+		id, err := experimentID(t.ref)
+		if err != nil {
+			return nil, err
+		}
+		return one(a.store.ExperimentObject(ctx, id))
+	case experimentByName:
+		e, err := a.store.ExperimentByName(ctx, t.ref)
+		if err != nil {
+			return nil, err
+		}
+		return one(auth.Object{Kind: auth.Experiment, ID: strconv.FormatInt(e.ID, 10), Name: e.Name}, nil)
+	case runByID:
+		return one(a.store.RunObject(ctx, t.ref))
+	case loggedModelByID:
+		return one(a.store.LoggedModelObject(ctx, t.ref))
+	case modelByName:
+		o := auth.Object{Kind: auth.RegisteredModel, Name: t.ref}
+		if p.Level(o) > auth.NoPermissions {
+			return one(o, nil)
+		}
+		_, err := a.store.RegisteredModel(ctx, t.ref) // clients look whether a name is free
+		return one(o, err)
+	case artifactByPath:
+		return nil, p.Forbid("may not use the artifact '" + t.ref + "'")
+	}
+	return nil, fmt.Errorf("target kind %d has no objects", t.kind)
+}
