@@ -24,6 +24,9 @@ type Directory interface {
 	RoleGrants(ctx context.Context, roleID int64) (Grants, error)
 	// NoteTokenUse remembers when a token was last used.
 	NoteTokenUse(ctx context.Context, id string, at time.Time) error
+	// RehashPassword replaces the hash of a user's password by another hash of the same password, unless it has changed.
+	RehashPassword(ctx context.Context, userID int64, from, to string) error
+	Attempts
 }
 
 // State is the version of the directory. Whatever was read at one revision holds as long as the revision does.

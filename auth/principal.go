@@ -18,6 +18,8 @@ type Principal struct {
 	Grants Grants
 	// Scope, when it is not nil, narrows Grants: the level on an object is the lower one of both.
 	Scope Grants
+	// SetupHash is the hash of the set-up token with which the first administrator is about to be made; "" for users.
+	SetupHash string
 	// Groups are the names of the user's groups, from the database and from the JWT.
 	Groups []string
 }

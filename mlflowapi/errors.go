@@ -62,6 +62,9 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 	case errors.As(err, &throttle):
 		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(throttle.RetryAfter.Seconds()))))
 		return answer(models.RequestLimitExceeded, throttle.Error())
+	case errors.Is(err, auth.ErrIssuerUnavailable):
+		c.Header("Retry-After", "5")
+		return answer(models.TemporarilyUnavailable, "The token cannot be verified now: "+err.Error()+". Try again.")
 	case errors.As(err, &filter):
 		return answer(models.InvalidParameterValue, filter.Error())
 	case errors.As(err, &tooLarge):

@@ -96,6 +96,14 @@ func (s *Store) NoteTokenUse(ctx context.Context, id string, at time.Time) error
 	})
 }
 
+// RehashPassword replaces the hash of a user's password by another hash of the same password, unless it has changed.
+func (s *Store) RehashPassword(ctx context.Context, userID int64, from, to string) error {
+	return s.update(ctx, func(t *tx) error {
+		_, err := t.exec("UPDATE greenroom_users SET password_hash = ? WHERE id = ? AND password_hash = ?", to, userID, from)
+		return err
+	})
+}
+
 // JWTRevoked tells whether a JWT was revoked by its id.
 func (s *Store) JWTRevoked(ctx context.Context, issuer, id string) (revoked bool, err error) {
 	err = s.view(ctx, func(t *tx) error {

@@ -1,0 +1,370 @@
+package auth
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	// passwordFresh is how long a verified password is taken as right without hashing it again.
+	passwordFresh = time.Minute
+	// useNoted is how exactly a token's last use is kept.
+	useNoted = time.Minute
+	// maxLogins bounds the credentials that are remembered.
+	maxLogins = 10_000
+	// maxHeader bounds an Authorization header, in bytes: a JWT of the largest size fits in, also as a password.
+	maxHeader = 2*maxToken + 1024
+)
+
+// Options say whom an Authenticator lets in.
+type Options struct {
+	// Required asks for a log-in also while there is no user at all.
+	Required bool
+	// JWT verifies JWTs; nil refuses them.
+	JWT *JWTVerifier
+	// AdminGroup is the group of an external issuer whose members are administrators; "" for none.
+	AdminGroup string
+	Log        *slog.Logger
+	Now        func() time.Time
+}
+
+// Authenticator tells who makes a request. It remembers verified credentials, so that a request costs no query: until the
+// directory's revision changes, and so no longer than a revocation may take.
+type Authenticator struct {
+	dir     Directory
+	opts    Options
+	limiter *Limiter
+	// secret keys the digests under which credentials are remembered: a memory dump shows none.
+	secret  [sha256.Size]byte
+	flights singleflight.Group
+
+	mu       sync.Mutex
+	revision int64
+	logins   map[string]*login // of this revision, by the credential's digest
+}
+
+// login is a credential that was verified.
+type login struct {
+	principal *Principal
+	until     time.Time // when it has to be verified again
+	tokenID   string    // of an API token
+	noted     time.Time // when the directory was told of the token's use
+}
+
+// NewAuthenticator makes an authenticator of the users of a directory.
+func NewAuthenticator(dir Directory, opts Options) *Authenticator {
+	a := &Authenticator{dir: dir, opts: opts, limiter: NewLimiter(dir, opts.Now), logins: map[string]*login{}}
+	_, _ = rand.Read(a.secret[:]) // it never fails
+	return a
+}
+
+// Authenticate gives the sender of a request with this Authorization header, from this address. Who has no right to be
+// here gets an *UnauthenticatedError, who guesses a *ThrottledError; ErrIssuerUnavailable says to try again later.
+func (a *Authenticator) Authenticate(ctx context.Context, header, address string) (*Principal, error) {
+	state, err := a.dir.IdentityState(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !a.opts.Required && !state.HasUsers {
+		return Anyone(), nil
+	}
+	if header == "" {
+		return nil, &UnauthenticatedError{Message: "You are not logged in." + howToLogIn}
+	}
+	if len(header) > maxHeader {
+		return nil, invalidToken()
+	}
+	digest := a.digest(header)
+	if l := a.remembered(ctx, state.Revision, digest); l != nil {
+		return l.principal, nil
+	}
+	// Requests that bring the same credential at one time wait for one verification: a job's many workers are no guesses.
+	flight := a.flights.DoChan(strconv.FormatInt(state.Revision, 10)+digest, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		l, err := a.logIn(ctx, header, address)
+		if err != nil {
+			return nil, err
+		}
+		a.remember(state.Revision, digest, l)
+		return l.principal, nil
+	})
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case result := <-flight:
+		if result.Err != nil {
+			return nil, result.Err
+		}
+		return result.Val.(*Principal), nil
+	}
+}
+
+func (a *Authenticator) digest(credential string) string {
+	mac := hmac.New(sha256.New, a.secret[:])
+	mac.Write([]byte(credential))
+	return string(mac.Sum(nil))
+}
+
+// remembered gives a log-in that still holds.
+func (a *Authenticator) remembered(ctx context.Context, revision int64, digest string) *login {
+	now := a.opts.Now()
+	a.mu.Lock()
+	l := a.logins[digest]
+	if a.revision != revision || l == nil || !now.Before(l.until) {
+		a.mu.Unlock()
+		return nil
+	}
+	note := l.tokenID != "" && now.Sub(l.noted) >= useNoted
+	if note {
+		l.noted = now
+	}
+	a.mu.Unlock()
+	if note {
+		a.noteUse(ctx, l.tokenID, now)
+	}
+	return l
+}
+
+func (a *Authenticator) remember(revision int64, digest string, l *login) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if revision < a.revision {
+		return // read before a change that others have seen
+	}
+	if revision > a.revision || len(a.logins) >= maxLogins {
+		clear(a.logins)
+		a.revision = revision
+	}
+	a.logins[digest] = l
+}
+
+// noteUse tells the directory of a token's use. The request does not fail with it.
+func (a *Authenticator) noteUse(ctx context.Context, id string, now time.Time) {
+	if err := a.dir.NoteTokenUse(ctx, id, now); err != nil {
+		a.opts.Log.WarnContext(ctx, "the use of a token was not noted", slog.String("token", id), slog.Any("error", err))
+	}
+}
+
+const howToLogIn = " Set MLFLOW_TRACKING_TOKEN to a token, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to a user's name and password."
+
+// invalidToken is one answer for all tokens that never were valid, so that it tells a forger nothing.
+func invalidToken() error {
+	return &UnauthenticatedError{InvalidToken: true, Message: "The token is not valid. Set MLFLOW_TRACKING_TOKEN to a valid one."}
+}
+
+// endedToken is for the holder of a token that was valid.
+func endedToken(how string) error {
+	return &UnauthenticatedError{InvalidToken: true, Message: "The token " + how + ". Get a new one and set MLFLOW_TRACKING_TOKEN to it."}
+}
+
+func wrongPassword() error {
+	return &UnauthenticatedError{Message: "User name or password is wrong." + howToLogIn}
+}
+
+// logIn verifies a credential.
+func (a *Authenticator) logIn(ctx context.Context, header, address string) (*login, error) {
+	scheme, credential, _ := strings.Cut(header, " ")
+	credential = strings.TrimSpace(credential)
+	switch strings.ToLower(scheme) {
+	case "bearer":
+		return a.token(ctx, credential, address)
+	case "basic":
+		text, err := base64.StdEncoding.DecodeString(credential)
+		name, password, ok := strings.Cut(string(text), ":")
+		if err != nil || !ok {
+			return nil, &UnauthenticatedError{Message: "The Authorization header is not valid Basic authentication." + howToLogIn}
+		}
+		if looksLikeToken(password) { // clients that know only user and password; the token tells whose it is
+			return a.token(ctx, password, address)
+		}
+		return a.password(ctx, name, password, address)
+	}
+	return nil, &UnauthenticatedError{Message: "The Authorization header is neither Basic nor Bearer." + howToLogIn}
+}
+
+func looksLikeToken(text string) bool {
+	return strings.HasPrefix(text, tokenPrefix) || looksLikeJWT(text)
+}
+
+// looksLikeJWT knows the base64 of {" that every JWT begins with.
+func looksLikeJWT(text string) bool {
+	return strings.HasPrefix(text, "eyJ") && strings.Count(text, ".") >= 2
+}
+
+func (a *Authenticator) token(ctx context.Context, token, address string) (*login, error) {
+	if hash, ok := ParseSetupToken(token); ok {
+		return &login{principal: &Principal{Name: "setup", Credential: "set-up token", SetupHash: hash, Scope: Grants{}}}, nil
+	}
+	if looksLikeJWT(token) && a.opts.JWT != nil {
+		return a.jwt(ctx, token, address)
+	}
+	return a.apiToken(ctx, token, address)
+}
+
+// failed counts a token that nobody was ever given, and gives the answer.
+func (a *Authenticator) failed(ctx context.Context, address string) error {
+	if err := a.limiter.Failed(ctx, address); err != nil {
+		return err
+	}
+	return invalidToken()
+}
+
+func (a *Authenticator) apiToken(ctx context.Context, token, address string) (*login, error) {
+	id, hash, ok := ParseToken(token)
+	if !ok {
+		return nil, a.failed(ctx, address)
+	}
+	t, ok, err := a.dir.APIToken(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	now := a.opts.Now()
+	switch {
+	case !ok || !SameHash(t.SecretHash, hash):
+		return nil, a.failed(ctx, address)
+	case t.Revoked:
+		return nil, endedToken("'" + t.Name + "' was revoked")
+	case !now.Before(t.ExpiresAt):
+		return nil, endedToken("'" + t.Name + "' expired at " + t.ExpiresAt.UTC().Format(time.RFC3339))
+	case t.Account.Disabled:
+		return nil, disabled(t.Account)
+	}
+	p, err := a.principal(ctx, t.Account, "token "+t.Name+" ("+t.ID+")", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	if t.RoleID != nil {
+		scope, err := a.dir.RoleGrants(ctx, *t.RoleID)
+		if err != nil {
+			return nil, err
+		}
+		p.Scope = append(Grants{}, scope...) // not nil: a role without permissions allows nothing
+	}
+	a.noteUse(ctx, t.ID, now)
+	return &login{principal: p, until: t.ExpiresAt, tokenID: t.ID, noted: now}, nil
+}
+
+func disabled(a Account) error {
+	return &UnauthenticatedError{Message: "User '" + a.Name + "' is disabled. An administrator can enable it."}
+}
+
+func (a *Authenticator) jwt(ctx context.Context, token, address string) (*login, error) {
+	claims, err := a.opts.JWT.Verify(ctx, token)
+	var expired *ExpiredError
+	switch {
+	case errors.As(err, &expired):
+		return nil, endedToken("expired at " + expired.At.UTC().Format(time.RFC3339))
+	case errors.Is(err, ErrIssuerUnavailable):
+		return nil, err
+	case err != nil:
+		return nil, a.failed(ctx, address)
+	}
+	if claims.ID != "" {
+		revoked, err := a.dir.JWTRevoked(ctx, claims.Issuer, claims.ID)
+		if err != nil {
+			return nil, err
+		}
+		if revoked {
+			return nil, endedToken("was revoked")
+		}
+	}
+	account, err := a.account(ctx, claims)
+	if err != nil {
+		return nil, err
+	}
+	if account.Disabled {
+		return nil, disabled(account)
+	}
+	if account.ValidAfter > 0 && claims.IssuedAt.UnixMilli() < account.ValidAfter {
+		return nil, endedToken("was revoked with all of its user")
+	}
+	p, err := a.principal(ctx, account, "jwt "+claims.Issuer+" "+claims.ID, claims.Groups, claims.Roles)
+	if err != nil {
+		return nil, err
+	}
+	if !claims.Own && a.opts.AdminGroup != "" && slices.Contains(claims.Groups, a.opts.AdminGroup) {
+		p.Admin = true
+	}
+	return &login{principal: p, until: claims.ExpiresAt}, nil
+}
+
+// account finds the user of a JWT. An external issuer can't name a user of this server's or of another issuer.
+func (a *Authenticator) account(ctx context.Context, c *Claims) (Account, error) {
+	if c.Own {
+		account, ok, err := a.dir.Account(ctx, c.User)
+		if err == nil && (!ok || account.Issuer != "") {
+			err = endedToken("is of a user who is not known here")
+		}
+		return account, err
+	}
+	account, ok, err := a.dir.ExternalAccount(ctx, c.Issuer, c.Subject, c.User)
+	if err == nil && !ok {
+		err = &UnauthenticatedError{Message: fmt.Sprintf("The user name '%s' belongs to somebody else here; an administrator can rename one of the two.", c.User)}
+	}
+	return account, err
+}
+
+func (a *Authenticator) password(ctx context.Context, name, password, address string) (*login, error) {
+	if err := a.limiter.Allow(ctx, name, address); err != nil {
+		return nil, err
+	}
+	account, ok, err := a.dir.Account(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !ok || account.PasswordHash == nil || account.Disabled {
+		if err := VerifyNobody(ctx, password); err != nil {
+			return nil, err
+		}
+		return nil, wrongPassword()
+	}
+	right, err := VerifyPassword(ctx, *account.PasswordHash, password)
+	if err != nil {
+		return nil, err
+	}
+	if !right {
+		return nil, wrongPassword()
+	}
+	if err := a.limiter.Succeeded(ctx, name, address); err != nil {
+		return nil, err
+	}
+	if NeedsRehash(*account.PasswordHash) {
+		hash, err := HashPassword(password)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.dir.RehashPassword(ctx, account.ID, *account.PasswordHash, hash); err != nil {
+			return nil, err
+		}
+	}
+	p, err := a.principal(ctx, account, "password", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &login{principal: p, until: a.opts.Now().Add(passwordFresh)}, nil
+}
+
+// principal is what an account may do, with the groups and roles that its JWT names.
+func (a *Authenticator) principal(ctx context.Context, account Account, credential string, groups, roles []string) (*Principal, error) {
+	m, err := a.dir.Membership(ctx, account.ID, groups, roles)
+	if err != nil {
+		return nil, err
+	}
+	return &Principal{
+		UserID: account.ID, Name: account.Name, Admin: account.Admin, Credential: credential, Grants: m.Grants, Groups: m.Groups,
+	}, nil
+}
