@@ -9,32 +9,39 @@ import (
 	"greenroom/auth"
 )
 
-// route is one RPC of MLflow: path is relative to /api/<version>/mlflow/, level is what its caller needs on its targets.
+// route is one RPC: path is relative to /api/<version>/<base>/, where base is mlflow, or greenroom for what MLflow has no
+// RPC for; level is what its caller needs on its targets.
 type route struct {
-	method, version, path string
-	level                 auth.Level
-	call                  call
+	method, version, base, path string
+	level                       auth.Level
+	call                        call
 }
 
 func get[Req, Resp any, P request[Req]](path string, level auth.Level, handle func(context.Context, P) (*Resp, error)) route {
-	return route{http.MethodGet, "2.0", path, level, rpc(handle)}
+	return route{http.MethodGet, "2.0", "mlflow", path, level, rpc(handle)}
 }
 
 func post[Req, Resp any, P request[Req]](path string, level auth.Level, handle func(context.Context, P) (*Resp, error)) route {
-	return route{http.MethodPost, "2.0", path, level, rpc(handle)}
+	return route{http.MethodPost, "2.0", "mlflow", path, level, rpc(handle)}
 }
 
 func patch[Req, Resp any, P request[Req]](path string, level auth.Level, handle func(context.Context, P) (*Resp, error)) route {
-	return route{http.MethodPatch, "2.0", path, level, rpc(handle)}
+	return route{http.MethodPatch, "2.0", "mlflow", path, level, rpc(handle)}
 }
 
 func del[Req, Resp any, P request[Req]](path string, level auth.Level, handle func(context.Context, P) (*Resp, error)) route {
-	return route{http.MethodDelete, "2.0", path, level, rpc(handle)}
+	return route{http.MethodDelete, "2.0", "mlflow", path, level, rpc(handle)}
 }
 
 // v3 is the route under version 3.0 of the API.
 func v3(r route) route {
 	r.version = "3.0"
+	return r
+}
+
+// own is the route as one of Greenroom's own.
+func own(r route) route {
+	r.version, r.base = "3.0", "greenroom"
 	return r
 }
 
@@ -126,7 +133,7 @@ func (a *API) mount(engine *gin.Engine) {
 	for _, r := range a.routes() {
 		handler := a.serve(r.level, r.call)
 		for _, base := range []string{"/api/" + r.version, "/ajax-api/" + r.version} {
-			root.Handle(r.method, base+"/mlflow/"+r.path, handler)
+			root.Handle(r.method, base+"/"+r.base+"/"+r.path, handler)
 		}
 		if r.version == "2.0" {
 			root.Handle(r.method, "/api/2.0/preview/mlflow/"+r.path, handler)
