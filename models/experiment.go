@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"strings"
+
+	"greenroom/auth"
 )
 
 // LifecycleStage tells whether an experiment, a run or a logged model is in use or deleted.
@@ -84,7 +86,10 @@ func (s *Store) CreateExperiment(ctx context.Context, name, location string, tag
 				return err
 			}
 		}
-		return t.upsertTags("experiment_tags", "experiment_id", id, tags)
+		if err := t.upsertTags("experiment_tags", "experiment_id", id, tags); err != nil {
+			return err
+		}
+		return t.grantCreator(auth.Experiment, strconv.FormatInt(id, 10))
 	})
 	return id, err
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"greenroom/auth"
 	"greenroom/search"
 )
 
@@ -61,7 +62,10 @@ func (s *Store) CreateRegisteredModel(ctx context.Context, name, description str
 			return t.nameTaken(name, tags)
 		}
 		m = &RegisteredModel{Name: name, CreationTime: &t.now, LastUpdatedTime: &t.now, Description: &description, Tags: tags}
-		return t.setModelTags(name, tags)
+		if err := t.setModelTags(name, tags); err != nil {
+			return err
+		}
+		return t.grantCreator(auth.RegisteredModel, name)
 	})
 	return m, err
 }
@@ -170,6 +174,9 @@ func (s *Store) RenameRegisteredModel(ctx context.Context, name, newName string)
 		if err := t.forgetCreations(name); err != nil {
 			return err
 		}
+		if err := t.moveGrants(name, newName); err != nil {
+			return err
+		}
 		return t.loadRegisteredModels([]*RegisteredModel{m})
 	})
 	return m, err
@@ -189,7 +196,10 @@ func (s *Store) DeleteRegisteredModel(ctx context.Context, name string) error {
 				return err
 			}
 		}
-		return t.forgetCreations(name)
+		if err := t.forgetCreations(name); err != nil {
+			return err
+		}
+		return t.dropGrants(name)
 	})
 }
 
