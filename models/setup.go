@@ -1,0 +1,110 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"greenroom/auth"
+)
+
+// SetSetupToken lets the token of a hash make the first administrator until it expires; the one before ends. set is false
+// if there are users already: an administrator among them makes others.
+func (s *Store) SetSetupToken(ctx context.Context, hash string, expires time.Time) (set bool, err error) {
+	err = s.update(ctx, func(t *tx) error {
+		n, err := t.exec("UPDATE greenroom_identity SET setup_hash = ?, setup_expires_at = ? WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM greenroom_users)", hash, expires.UnixMilli())
+		set = n == 1
+		return err
+	})
+	return set, err
+}
+
+// UseSetupToken makes the first administrator with the set-up token of a hash, which ends with it: of several requests at a
+// time one wins. An administrator without a password gets the API token described, whose text is returned.
+func (s *Store) UseSetupToken(ctx context.Context, hash string, n NewUser, token NewAPIToken) (u *User, text string, err error) {
+	n.Admin, token.User = true, n.Name
+	if err := auth.CheckUserName(n.Name); err != nil {
+		return nil, "", invalid("%s", sentence(err))
+	}
+	if n.PasswordHash == "" {
+		if err := checkNewToken(token); err != nil {
+			return nil, "", err
+		}
+	}
+	// Anybody can make up a set-up token: look before the lock.
+	if state, err := s.IdentityState(ctx); err != nil || state.HasUsers {
+		return nil, "", orSetUp(err)
+	}
+	err = s.update(ctx, func(t *tx) error {
+		id, others, err := t.changeFirstUser()
+		if err != nil || others {
+			return orSetUp(err)
+		}
+		kept, _, err := pickOne[struct {
+			SetupHash      *string
+			SetupExpiresAt *int64
+		}](t, "SELECT setup_hash, setup_expires_at FROM greenroom_identity WHERE id = 1")
+		if err != nil {
+			return err
+		}
+		if !auth.SameHash(deref(kept.SetupHash), hash) || deref(kept.SetupExpiresAt) <= t.now {
+			return &auth.UnauthenticatedError{InvalidToken: true, Message: "The set-up token is not the newest one, or has expired. The server prints a new one when it starts: restart it and use that."}
+		}
+		if err := t.insertAdmin(id, n); err != nil {
+			return err
+		}
+		if u, err = t.user(n.Name); err != nil || n.PasswordHash != "" {
+			return err
+		}
+		text, _, err = t.createAPIToken(token)
+		return err
+	})
+	return u, text, err
+}
+
+// orSetUp is the refusal of a second set-up, unless there is an error.
+func orSetUp(err error) error {
+	if err != nil {
+		return err
+	}
+	return &auth.UnauthenticatedError{InvalidToken: true, Message: "The server is set up: it has users, and the set-up token has ended. Log in as an administrator to make more users."}
+}
+
+// BootstrapAdmin makes the first administrator if there is no user, and tells whether it did. Of several replicas that
+// start at a time one does.
+func (s *Store) BootstrapAdmin(ctx context.Context, name, passwordHash string) (made bool, err error) {
+	if err := auth.CheckUserName(name); err != nil {
+		return false, invalid("%s", sentence(err))
+	}
+	// Looked at before a change, as every change empties the caches of log-ins.
+	if state, err := s.IdentityState(ctx); err != nil || state.HasUsers {
+		return false, err
+	}
+	err = s.update(ctx, func(t *tx) error {
+		made = false
+		id, others, err := t.changeFirstUser()
+		if err != nil || others {
+			return err
+		}
+		made = true
+		return t.insertAdmin(id, NewUser{Name: name, PasswordHash: passwordHash})
+	})
+	return made && err == nil, err
+}
+
+// changeFirstUser is changeIdentity that tells whether there are users; nobody makes one before this transaction ends.
+func (t *tx) changeFirstUser() (id int64, others bool, err error) {
+	if id, err = t.changeIdentity(); err != nil {
+		return 0, false, err
+	}
+	others, _, err = pickOne[bool](t, "SELECT EXISTS (SELECT 1 FROM greenroom_users)")
+	return id, others, err
+}
+
+// insertAdmin makes the first administrator and ends the set-up token.
+func (t *tx) insertAdmin(id int64, n NewUser) error {
+	if _, err := t.insertUser(id, n, nil, true); err != nil {
+		return err
+	}
+	_, err := t.exec("UPDATE greenroom_identity SET setup_hash = NULL, setup_expires_at = NULL WHERE id = 1")
+	return err
+}
