@@ -29,13 +29,13 @@ func inspect(ctx context.Context, q querier, d Dialect) (Status, error) {
 			return Status{}, fmt.Errorf("read greenroom_migrations: %w", err)
 		}
 	}
-	known, err := ownMigrations()
+	known, err := ownMigrations(d)
 	if err != nil {
 		return Status{}, err
 	}
 	for _, m := range known {
 		if !slices.Contains(applied, m.number) {
-			s.Pending = append(s.Pending, m.file)
+			s.Pending = append(s.Pending, m.name)
 		}
 	}
 	if len(applied) > 0 {

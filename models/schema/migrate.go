@@ -74,7 +74,7 @@ func migrate(ctx context.Context, tx querier, d Dialect, o Options) error {
 	if err := createDefaultExperiment(ctx, tx, o); err != nil {
 		return fmt.Errorf("create experiment 0: %w", err)
 	}
-	return applyOwn(ctx, tx, s.Pending)
+	return applyOwn(ctx, tx, d, s.Pending)
 }
 
 func createTables(ctx context.Context, tx querier, d Dialect) error {
@@ -123,32 +123,42 @@ func createDefaultExperiment(ctx context.Context, tx querier, o Options) error {
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migration is one step of Greenroom's own tables, in SQL that both dialects read.
+// migration is one step of Greenroom's own tables. Its name is that of its file, without a dialect.
 type migration struct {
-	number int
-	file   string
+	number     int
+	name, file string
 }
 
-// ownMigrations are all steps, in order. A file is named by its number and subject: 0001_version_creations.sql.
-func ownMigrations() ([]migration, error) {
+// ownMigrations are all steps, in order. A file is named by its number and subject, as 0001_version_creations.sql; a step that
+// the dialects write differently has one file for each: 0003_….sqlite.sql and 0003_….postgresql.sql.
+func ownMigrations(d Dialect) ([]migration, error) {
 	files, err := migrationFiles.ReadDir("migrations")
 	if err != nil {
 		return nil, err
 	}
+	own, other := pick(d, ".sqlite.sql", ".postgresql.sql"), pick(d, ".postgresql.sql", ".sqlite.sql")
 	var all []migration
 	for _, f := range files {
-		digits, _, _ := strings.Cut(f.Name(), "_")
+		file := f.Name()
+		if strings.HasSuffix(file, other) {
+			continue
+		}
+		digits, _, _ := strings.Cut(file, "_")
 		number, err := strconv.Atoi(digits)
 		if err != nil {
-			return nil, fmt.Errorf("migration %s has no number: %w", f.Name(), err)
+			return nil, fmt.Errorf("migration %s has no number: %w", file, err)
 		}
-		all = append(all, migration{number, f.Name()})
+		name := file
+		if subject, ok := strings.CutSuffix(file, own); ok {
+			name = subject + ".sql"
+		}
+		all = append(all, migration{number, name, file})
 	}
 	return all, nil
 }
 
 // applyOwn applies the pending ones of Greenroom's own migrations and records them.
-func applyOwn(ctx context.Context, tx querier, pending []string) error {
+func applyOwn(ctx context.Context, tx querier, d Dialect, pending []string) error {
 	if len(pending) == 0 {
 		return nil
 	}
@@ -157,12 +167,12 @@ func applyOwn(ctx context.Context, tx querier, pending []string) error {
 		CONSTRAINT greenroom_migrations_pk PRIMARY KEY (number))`); err != nil {
 		return fmt.Errorf("create greenroom_migrations: %w", err)
 	}
-	all, err := ownMigrations()
+	all, err := ownMigrations(d)
 	if err != nil {
 		return err
 	}
 	for _, m := range all {
-		if !slices.Contains(pending, m.file) {
+		if !slices.Contains(pending, m.name) {
 			continue
 		}
 		ddl, err := migrationFiles.ReadFile(path.Join("migrations", m.file))
@@ -170,11 +180,11 @@ func applyOwn(ctx context.Context, tx querier, pending []string) error {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, string(ddl)); err != nil {
-			return fmt.Errorf("apply %s: %w", m.file, err)
+			return fmt.Errorf("apply %s: %w", m.name, err)
 		}
 		if _, err := tx.ExecContext(ctx, "INSERT INTO greenroom_migrations (number, file, applied_at) VALUES ($1, $2, $3)",
-			m.number, m.file, time.Now().UnixMilli()); err != nil {
-			return fmt.Errorf("record %s: %w", m.file, err)
+			m.number, m.name, time.Now().UnixMilli()); err != nil {
+			return fmt.Errorf("record %s: %w", m.name, err)
 		}
 	}
 	return nil

@@ -16,12 +16,14 @@ import (
 
 var options = schema.Options{ArtifactLocation: "mlflow-artifacts:/0", URI: "postgresql://ann:secret@db/mlflow"}
 
+var allPending = []string{"0001_version_creations.sql", "0002_identity.sql", "0003_audit_append_only.sql"}
+
 func TestMigrate_PreparesAnEmptyDatabase(t *testing.T) {
 	modelstest.RunEmpty(t, func(t *testing.T, uri string) {
 		db, d := modelstest.Open(t, uri)
-		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: []string{"0001_version_creations.sql", "0002_identity.sql"}})
+		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: allPending})
 		migrate(t, db, d)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 2})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 3})
 
 		var got struct {
 			Name, Location, Stage, Workspace string
@@ -55,7 +57,7 @@ func TestMigrate_LeavesAReadyDatabaseAlone(t *testing.T) {
 		exec(t, db, "UPDATE experiments SET creation_time = 1, lifecycle_stage = 'deleted', artifact_location = 's3://elsewhere'")
 		migrate(t, db, d)
 		wantValue(t, db, "SELECT count(*) FROM experiments WHERE creation_time = 1 AND lifecycle_stage = 'deleted' AND artifact_location = 's3://elsewhere'", int64(1))
-		wantValue(t, db, "SELECT count(*) FROM greenroom_migrations", int64(2))
+		wantValue(t, db, "SELECT count(*) FROM greenroom_migrations", int64(3))
 	})
 }
 
@@ -70,7 +72,7 @@ func TestMigrate_TogetherCreatesOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		db, d := modelstest.Open(t, uri)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 2})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 3})
 		wantValue(t, db, "SELECT count(*) FROM experiments", int64(1))
 		wantValue(t, db, "SELECT count(*) FROM alembic_version", int64(1))
 	})
@@ -97,7 +99,7 @@ func TestMigrate_AddsWhatADatabaseOfMLflowsLacks(t *testing.T) {
 				db, d := modelstest.Open(t, uri)
 				exec(t, db, without)
 				migrate(t, db, d)
-				wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 2})
+				wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 3})
 				wantValue(t, db, "SELECT count(*) FROM experiments", int64(1))
 			})
 		})
@@ -112,37 +114,37 @@ func TestMigrate_RefusesWhatItCannotServe(t *testing.T) {
 	}{
 		"an older revision": {
 			"UPDATE alembic_version SET version_num = 'b7e2c1a4d9f3'",
-			schema.Status{State: schema.Older, Revision: "b7e2c1a4d9f3", Level: 2},
+			schema.Status{State: schema.Older, Revision: "b7e2c1a4d9f3", Level: 3},
 			[]string{"b7e2c1a4d9f3", schema.Revision, "mlflow db upgrade postgresql://ann:xxxxx@db/mlflow", "backup"},
 		},
 		"the oldest revision": {
 			"UPDATE alembic_version SET version_num = '451aebb31d03'",
-			schema.Status{State: schema.Older, Revision: "451aebb31d03", Level: 2},
+			schema.Status{State: schema.Older, Revision: "451aebb31d03", Level: 3},
 			[]string{"451aebb31d03", "mlflow db upgrade"},
 		},
 		"a newer revision": {
 			"UPDATE alembic_version SET version_num = 'ffffffffffff'",
-			schema.Status{State: schema.Unknown, Revision: "ffffffffffff", Level: 2},
+			schema.Status{State: schema.Unknown, Revision: "ffffffffffff", Level: 3},
 			[]string{"ffffffffffff", "serves " + schema.Revision + " (MLflow 3.17)"},
 		},
 		"two revisions": {
 			"INSERT INTO alembic_version VALUES ('b7e2c1a4d9f3')",
-			schema.Status{State: schema.Unknown, Revision: "b7e2c1a4d9f3," + schema.Revision, Level: 2},
+			schema.Status{State: schema.Unknown, Revision: "b7e2c1a4d9f3," + schema.Revision, Level: 3},
 			[]string{"b7e2c1a4d9f3," + schema.Revision},
 		},
 		"no revision": {
 			"DELETE FROM alembic_version",
-			schema.Status{State: schema.Foreign, Level: 2},
+			schema.Status{State: schema.Foreign, Level: 3},
 			[]string{"no revision", "empty database"},
 		},
 		"tables without alembic_version": {
 			"DROP TABLE alembic_version",
-			schema.Status{State: schema.Foreign, Level: 2},
+			schema.Status{State: schema.Foreign, Level: 3},
 			[]string{"empty database"},
 		},
 		"a table missing": {
 			"DROP TABLE job_locks; DROP TABLE params",
-			schema.Status{State: schema.Incomplete, Revision: schema.Revision, Level: 2, Missing: []string{"params", "job_locks"}},
+			schema.Status{State: schema.Incomplete, Revision: schema.Revision, Level: 3, Missing: []string{"params", "job_locks"}},
 			[]string{"lacks the tables params, job_locks", "backup"},
 		},
 		"a newer Greenroom's tables": {
@@ -191,7 +193,7 @@ func TestMigrate_CreatesOverAFailedUpgradesLeftover(t *testing.T) {
 		db, d := modelstest.Open(t, uri)
 		exec(t, db, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
 		migrate(t, db, d)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 2})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 3})
 	})
 }
 
@@ -216,11 +218,11 @@ func TestMigrate_FailureLeavesNothingBehind(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "apply 0001_version_creations.sql") {
 			t.Fatalf("error is %v, want one that names the migration", err)
 		}
-		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: []string{"0001_version_creations.sql", "0002_identity.sql"}})
+		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: allPending})
 
 		exec(t, db, "DROP TABLE greenroom_version_creations")
 		migrate(t, db, d)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 2})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 3})
 	})
 }
 
@@ -232,7 +234,24 @@ func TestMigrate_CancelledLeavesNothingBehind(t *testing.T) {
 		if err := schema.Migrate(ctx, db, d, options); !errors.Is(err, context.Canceled) {
 			t.Fatalf("error is %v, want a cancellation", err)
 		}
-		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: []string{"0001_version_creations.sql", "0002_identity.sql"}})
+		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: allPending})
+	})
+}
+
+func TestSchema_TheAuditLogOnlyGrows(t *testing.T) {
+	modelstest.Run(t, func(t *testing.T, uri string) {
+		db, d := modelstest.Open(t, uri)
+		exec(t, db, "INSERT INTO greenroom_audit VALUES ('1', 1, NULL, 'ann', 'password', 'users/delete', 'user bob', 'allowed', '{}', 'r', '127.0.0.1')")
+		statements := []string{"UPDATE greenroom_audit SET user_name = 'bob'", "DELETE FROM greenroom_audit WHERE id = '1'"}
+		if d == schema.PostgreSQL {
+			statements = append(statements, "TRUNCATE greenroom_audit")
+		}
+		for _, statement := range statements {
+			if _, err := db.Exec(statement); err == nil || !strings.Contains(err.Error(), "greenroom_audit is append-only") {
+				t.Errorf("%s: %v", statement, err)
+			}
+		}
+		wantValue(t, db, "SELECT count(*) FROM greenroom_audit WHERE user_name = 'ann'", int64(1))
 	})
 }
 
