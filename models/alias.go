@@ -27,7 +27,15 @@ func (s *Store) SetAlias(ctx context.Context, name, alias string, version int64)
 		return invalid("Version alias name '%s' is reserved.", alias)
 	}
 	return s.changeVersion(ctx, name, version, func(t *tx, _ *ModelVersion) error {
-		_, err := t.exec(`INSERT INTO registered_model_aliases (alias, version, name, workspace) VALUES (?, ?, ?, ?)
+		before, had, err := pickOne[int64](t, "SELECT version FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?", workspace, name, alias)
+		if err != nil {
+			return err
+		}
+		t.note("alias", alias)
+		if had {
+			t.noteMove("version", before, version)
+		}
+		_, err = t.exec(`INSERT INTO registered_model_aliases (alias, version, name, workspace) VALUES (?, ?, ?, ?)
 			ON CONFLICT (workspace, name, alias) DO UPDATE SET version = excluded.version`, alias, version, name, workspace)
 		return err
 	})
@@ -45,8 +53,8 @@ func (s *Store) DeleteAlias(ctx context.Context, name, alias string) error {
 		if _, err := t.lockModel(name); err != nil {
 			return err
 		}
-		_, err := t.exec("DELETE FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?", workspace, name, alias)
-		return err
+		t.note("alias", alias)
+		return t.deleteOne("DELETE FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?", workspace, name, alias)
 	})
 }
 

@@ -80,6 +80,8 @@ func (s *Store) CreateExperiment(ctx context.Context, name, location string, tag
 		if err != nil {
 			return err
 		}
+		t.about("experiment %d", id)
+		t.note("name", name)
 		if location == "" {
 			own := appendToURI(s.opts.ArtifactRoot, strconv.FormatInt(id, 10))
 			if _, err := t.exec("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", own, id); err != nil {
@@ -161,6 +163,7 @@ func (s *Store) RenameExperiment(ctx context.Context, id int64, name string) err
 		if err != nil {
 			return err
 		}
+		t.noteMove("name", e.Name, name)
 		if e.LifecycleStage != Active {
 			return invalid("Cannot rename a non-active experiment.")
 		}
@@ -216,6 +219,7 @@ func (s *Store) SetExperimentTag(ctx context.Context, id int64, tag Tag) error {
 		if _, err := t.activeExperiment(id); err != nil {
 			return err
 		}
+		t.noteTag(tag)
 		if err := t.checkCustomViews(id, tag); err != nil {
 			return err
 		}
@@ -246,6 +250,7 @@ func (s *Store) DeleteExperimentTag(ctx context.Context, id int64, key string) e
 		if _, err := t.activeExperiment(id); err != nil {
 			return err
 		}
+		t.note("tag", key)
 		n, err := t.exec("DELETE FROM experiment_tags WHERE experiment_id = ? AND key = ?", id, key)
 		if err == nil && n == 0 {
 			return notFound("No tag with name: %s in experiment with id %d", key, id)

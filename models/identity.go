@@ -91,6 +91,7 @@ func (s *Store) APIToken(ctx context.Context, id string) (found auth.APIToken, o
 // NoteTokenUse remembers when a token was last used.
 func (s *Store) NoteTokenUse(ctx context.Context, id string, at time.Time) error {
 	return s.update(ctx, func(t *tx) error {
+		t.changesNothing()
 		_, err := t.exec("UPDATE greenroom_tokens SET last_used_at = ? WHERE id = ? AND (last_used_at IS NULL OR last_used_at < ?)", at.UnixMilli(), id, at.UnixMilli())
 		return err
 	})
@@ -99,6 +100,7 @@ func (s *Store) NoteTokenUse(ctx context.Context, id string, at time.Time) error
 // RehashPassword replaces the hash of a user's password by another hash of the same password, unless it has changed.
 func (s *Store) RehashPassword(ctx context.Context, userID int64, from, to string) error {
 	return s.update(ctx, func(t *tx) error {
+		t.changesNothing()
 		_, err := t.exec("UPDATE greenroom_users SET password_hash = ? WHERE id = ? AND password_hash = ?", to, userID, from)
 		return err
 	})

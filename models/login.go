@@ -35,6 +35,7 @@ func (s *Store) LoginFailures(ctx context.Context, kind, subject string) (f auth
 // changes of a subject happen at one time, and an error of change leaves all as it is. change may be called more than once.
 func (s *Store) ChangeLoginFailures(ctx context.Context, kind, subject string, change func(auth.Failures) (auth.Failures, error)) error {
 	return s.update(ctx, func(t *tx) error {
+		t.changesNothing()
 		// One statement that makes the row or locks the one there is.
 		row, _, err := pickOne[loginFailures](t, `INSERT INTO greenroom_login_failures (kind, subject, failures, first_at, last_at) VALUES (?, ?, 0, 0, 0)
 			ON CONFLICT (kind, subject) DO UPDATE SET failures = greenroom_login_failures.failures RETURNING failures, first_at, last_at`, kind, subject)
@@ -58,6 +59,7 @@ func (s *Store) ChangeLoginFailures(ctx context.Context, kind, subject string, c
 // ForgetLoginFailures drops the accounts and addresses whose last failure was before a time.
 func (s *Store) ForgetLoginFailures(ctx context.Context, before time.Time) error {
 	return s.update(ctx, func(t *tx) error {
+		t.changesNothing()
 		_, err := t.exec("DELETE FROM greenroom_login_failures WHERE last_at < ?", before.UnixMilli())
 		return err
 	})

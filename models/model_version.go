@@ -126,11 +126,20 @@ func (t *tx) createVersion(n NewModelVersion) (*ModelVersion, error) {
 	}
 	fingerprint := n.fingerprint(origin)
 	if v, err := t.repeatedCreation(n.Name, fingerprint); v != nil || err != nil {
+		t.changesNothing()
 		return v, err
 	}
 	version, _, err := pickOne[int64](t, "SELECT COALESCE(max(version), 0) + 1 FROM model_versions WHERE workspace = ? AND name = ?", workspace, n.Name)
 	if err != nil {
 		return nil, err
+	}
+	t.about("registered model '%s' version %d", n.Name, version)
+	t.note("source", n.Source)
+	if id := deref(n.RunID); id != "" {
+		t.note("run_id", id)
+	}
+	if id := deref(n.ModelID); id != "" {
+		t.note("model_id", id)
 	}
 	status := statusReady
 	v := &ModelVersion{
@@ -247,6 +256,7 @@ func (s *Store) UpdateModelVersion(ctx context.Context, name string, version int
 		return nil, err
 	}
 	err = s.changeVersion(ctx, name, version, func(t *tx, found *ModelVersion) error {
+		t.note("description", "replaced")
 		found.Description, found.LastUpdatedTime = description, &t.now
 		v = found
 		_, err := t.exec("UPDATE model_versions SET description = ?, last_updated_time = ? WHERE workspace = ? AND name = ? AND version = ?", description, t.now, workspace, name, version)
@@ -276,6 +286,7 @@ func (s *Store) SetModelVersionTag(ctx context.Context, name string, version int
 		return err
 	}
 	return s.changeVersion(ctx, name, version, func(t *tx, _ *ModelVersion) error {
+		t.noteTag(tag)
 		return t.setVersionTags(name, version, []Tag{tag})
 	})
 }
@@ -286,8 +297,8 @@ func (s *Store) DeleteModelVersionTag(ctx context.Context, name string, version 
 		return err
 	}
 	return s.changeVersion(ctx, name, version, func(t *tx, _ *ModelVersion) error {
-		_, err := t.exec("DELETE FROM model_version_tags WHERE workspace = ? AND name = ? AND version = ? AND key = ?", workspace, name, version, key)
-		return err
+		t.note("tag", key)
+		return t.deleteOne("DELETE FROM model_version_tags WHERE workspace = ? AND name = ? AND version = ? AND key = ?", workspace, name, version, key)
 	})
 }
 
@@ -306,6 +317,7 @@ func (s *Store) changeVersion(ctx context.Context, name string, version int64, f
 		if err != nil {
 			return err
 		}
+		t.about("registered model '%s' version %d", name, version)
 		return fn(t, v)
 	})
 }

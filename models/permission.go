@@ -60,6 +60,8 @@ func (s *Store) grant(ctx context.Context, h Holder, g auth.Grant, check func(he
 		if err != nil {
 			return err
 		}
+		t.about("%s", h.audited())
+		t.noteGrant(g)
 		return t.grantTo(role, g, check)
 	})
 }
@@ -94,6 +96,8 @@ func (s *Store) Revoke(ctx context.Context, h Holder, kind auth.Kind, pattern st
 		if err != nil {
 			return err
 		}
+		t.about("%s", h.audited())
+		t.noteGrant(auth.Grant{Kind: kind, Pattern: pattern})
 		n, err := t.exec("DELETE FROM greenroom_role_permissions WHERE role_id = ? AND resource_type = ? AND resource_pattern = ?", role, kind, pattern)
 		if err == nil && n == 0 {
 			err = noGrant(h, auth.Grant{Kind: kind, Pattern: pattern})

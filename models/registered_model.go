@@ -61,6 +61,7 @@ func (s *Store) CreateRegisteredModel(ctx context.Context, name, description str
 		if n == 0 {
 			return t.nameTaken(name, tags)
 		}
+		t.about("registered model '%s'", name)
 		m = &RegisteredModel{Name: name, CreationTime: &t.now, LastUpdatedTime: &t.now, Description: &description, Tags: tags}
 		if err := t.setModelTags(name, tags); err != nil {
 			return err
@@ -138,6 +139,7 @@ func (s *Store) UpdateRegisteredModel(ctx context.Context, name, description str
 		if m, err = t.lockModel(name); err != nil {
 			return err
 		}
+		t.note("description", "replaced")
 		m.Description, m.LastUpdatedTime = &description, &t.now
 		_, err := t.exec("UPDATE registered_models SET description = ?, last_updated_time = ? WHERE workspace = ? AND name = ?", description, t.now, workspace, name)
 		if err != nil {
@@ -160,6 +162,7 @@ func (s *Store) RenameRegisteredModel(ctx context.Context, name, newName string)
 		if m, err = t.lockModel(name); err != nil {
 			return err
 		}
+		t.noteMove("name", name, newName)
 		m.Name, m.LastUpdatedTime = newName, &t.now
 		_, err := t.exec("UPDATE registered_models SET name = ?, last_updated_time = ? WHERE workspace = ? AND name = ?", newName, t.now, workspace, name)
 		if isUniqueViolation(err) {
@@ -215,6 +218,7 @@ func (s *Store) SetRegisteredModelTag(ctx context.Context, name string, tag Tag)
 		if _, err := t.lockModel(name); err != nil {
 			return err
 		}
+		t.noteTag(tag)
 		return t.setModelTags(name, []Tag{tag})
 	})
 }
@@ -231,8 +235,8 @@ func (s *Store) DeleteRegisteredModelTag(ctx context.Context, name, key string) 
 		if _, err := t.lockModel(name); err != nil {
 			return err
 		}
-		_, err := t.exec("DELETE FROM registered_model_tags WHERE workspace = ? AND name = ? AND key = ?", workspace, name, key)
-		return err
+		t.note("tag", key)
+		return t.deleteOne("DELETE FROM registered_model_tags WHERE workspace = ? AND name = ? AND key = ?", workspace, name, key)
 	})
 }
 

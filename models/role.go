@@ -41,6 +41,14 @@ func (h Holder) String() string {
 	return "user=" + h.User
 }
 
+// audited is the holder as the audit log names it.
+func (h Holder) audited() string {
+	if h.Group != "" {
+		return "group '" + h.Group + "'"
+	}
+	return "user '" + h.User + "'"
+}
+
 // Limits of a role, in characters.
 const (
 	maxRoleName        = 255
@@ -63,6 +71,7 @@ func (s *Store) CreateRole(ctx context.Context, name string, description *string
 			return err
 		}
 		r = &Role{ID: id, Name: name, Description: description}
+		t.about("role '%s'", name)
 		n, err := t.exec("INSERT INTO greenroom_roles (id, name, workspace, description) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", id, name, workspace, description)
 		if err == nil && n == 0 {
 			return alreadyExists("Role (name=%s, workspace=%s) already exists.", name, workspace)
@@ -125,9 +134,11 @@ func (s *Store) UpdateRole(ctx context.Context, id int64, name, description *str
 			return err
 		}
 		if name != nil {
+			t.noteMove("name", r.Name, *name)
 			r.Name = *name
 		}
 		if description != nil {
+			t.note("description", "replaced")
 			r.Description = description
 		}
 		_, err := t.exec("UPDATE greenroom_roles SET name = ?, description = ? WHERE id = ?", r.Name, r.Description, id)
@@ -159,6 +170,7 @@ func (t *tx) changeRole(id int64) (*Role, error) {
 		return nil, err
 	}
 	r, err := t.role(id)
+	t.about("role '%s'", r.Name)
 	if err == nil && r.Hidden() {
 		return nil, invalid("Role %s is not one to change: it holds what is granted to one user or group. Grant or revoke permissions of that user or group.", r.Name)
 	}
@@ -188,6 +200,7 @@ func (s *Store) AddRolePermission(ctx context.Context, roleID int64, g auth.Gran
 			return err
 		}
 		p = RolePermission{id, roleID, g}
+		t.noteGrant(g)
 		made, err := t.insertPermission(p)
 		if err == nil && !made {
 			return alreadyExists("Role permission (role_id=%d, resource_type=%s, resource_pattern=%s) already exists.", roleID, g.Kind, g.Pattern)
@@ -218,10 +231,10 @@ func (s *Store) RemoveRolePermission(ctx context.Context, id int64) error {
 		if _, err := t.changeIdentity(); err != nil {
 			return err
 		}
-		n, err := t.exec("DELETE FROM greenroom_role_permissions WHERE id = ?", id)
-		if err == nil && n == 0 {
-			return notFound("Role permission with id=%d not found", id)
+		if _, err := t.changePermission(id); err != nil {
+			return err
 		}
+		_, err := t.exec("DELETE FROM greenroom_role_permissions WHERE id = ?", id)
 		return err
 	})
 }
@@ -232,22 +245,45 @@ func (s *Store) UpdateRolePermission(ctx context.Context, id int64, level auth.L
 		if _, err := t.changeIdentity(); err != nil {
 			return err
 		}
-		found, err := t.permissions("id = ?", id)
-		if err != nil {
+		if p, err = t.changePermission(id); err != nil {
 			return err
 		}
-		if len(found) == 0 {
-			return notFound("Role permission with id=%d not found", id)
-		}
-		p = found[0]
+		t.note("new_permission", level.String())
 		p.Level = level
 		if err := checkGrant(p.Grant); err != nil {
 			return err
 		}
-		_, err = t.exec("UPDATE greenroom_role_permissions SET permission = ? WHERE id = ?", level.String(), id)
+		_, err := t.exec("UPDATE greenroom_role_permissions SET permission = ? WHERE id = ?", level.String(), id)
 		return err
 	})
 	return p, err
+}
+
+// changePermission reads a role's permission that is going to change.
+func (t *tx) changePermission(id int64) (p RolePermission, err error) {
+	found, err := t.permissions("id = ?", id)
+	if err != nil {
+		return p, err
+	}
+	if len(found) == 0 {
+		return p, notFound("Role permission with id=%d not found", id)
+	}
+	r, err := t.role(found[0].RoleID)
+	if err != nil {
+		return p, err
+	}
+	t.about("role '%s'", r.Name)
+	t.noteGrant(found[0].Grant)
+	return found[0], nil
+}
+
+// noteGrant tells the audit log what is granted or taken.
+func (t *tx) noteGrant(g auth.Grant) {
+	t.note("resource_type", g.Kind)
+	t.note("resource_pattern", g.Pattern)
+	if g.Level != auth.NoPermissions {
+		t.note("permission", g.Level.String())
+	}
 }
 
 func (t *tx) loadPermissions(roles []*Role) error {
@@ -295,6 +331,7 @@ func (s *Store) AssignRole(ctx context.Context, to Holder, roleID int64) (made R
 		if err != nil {
 			return err
 		}
+		t.note("to", to.audited())
 		made, err = t.assign(to, r)
 		return err
 	})
@@ -331,6 +368,7 @@ func (s *Store) UnassignRole(ctx context.Context, from Holder, roleID int64) err
 		if err != nil {
 			return err
 		}
+		t.note("from", from.audited())
 		holder, err := t.holderID(from)
 		if err != nil {
 			return err

@@ -178,13 +178,15 @@ func (t *tx) renameRun(id, name string) error {
 // DeleteRun marks a run deleted; a second time is no error.
 func (s *Store) DeleteRun(ctx context.Context, id string) error {
 	return s.update(ctx, func(t *tx) error {
-		if _, err := t.run(id); err != nil {
+		r, err := t.run(id)
+		if err != nil {
 			return err
 		}
+		t.note("experiment_id", r.ExperimentID)
 		if err := t.deleteAssessments(id); err != nil {
 			return err
 		}
-		_, err := t.exec("UPDATE runs SET lifecycle_stage = ?, deleted_time = ? WHERE run_uuid = ?", Deleted, t.now, id)
+		_, err = t.exec("UPDATE runs SET lifecycle_stage = ?, deleted_time = ? WHERE run_uuid = ?", Deleted, t.now, id)
 		return err
 	})
 }
@@ -224,10 +226,12 @@ func (t *tx) deleteAssessments(runs ...string) error {
 // RestoreRun brings a deleted run back; on an active one it changes nothing.
 func (s *Store) RestoreRun(ctx context.Context, id string) error {
 	return s.update(ctx, func(t *tx) error {
-		if _, err := t.run(id); err != nil {
+		r, err := t.run(id)
+		if err != nil {
 			return err
 		}
-		_, err := t.exec("UPDATE runs SET lifecycle_stage = ?, deleted_time = NULL WHERE run_uuid = ?", Active, id)
+		t.note("experiment_id", r.ExperimentID)
+		_, err = t.exec("UPDATE runs SET lifecycle_stage = ?, deleted_time = NULL WHERE run_uuid = ?", Active, id)
 		return err
 	})
 }

@@ -44,21 +44,36 @@ func (s *Store) TransitionStage(ctx context.Context, name string, version int64,
 	}
 	err = s.changeVersion(ctx, name, version, func(t *tx, found *ModelVersion) error {
 		if archive {
-			_, err := t.exec("UPDATE model_versions SET current_stage = ?, last_updated_time = ? WHERE workspace = ? AND name = ? AND version <> ? AND current_stage = ?",
+			archived, err := pick[int64](t, "UPDATE model_versions SET current_stage = ?, last_updated_time = ? WHERE workspace = ? AND name = ? AND version <> ? AND current_stage = ? RETURNING version",
 				StageArchived, t.now, workspace, name, version, to)
 			if err != nil {
 				return err
 			}
+			t.noteArchived(archived)
 		}
 		if _, err := t.exec("UPDATE model_versions SET current_stage = ?, last_updated_time = ? WHERE workspace = ? AND name = ? AND version = ?",
 			to, t.now, workspace, name, version); err != nil {
 			return err
 		}
+		t.noteMove("stage", found.CurrentStage, to)
 		found.CurrentStage, found.LastUpdatedTime = to, &t.now
 		v = found
 		return t.touchModel(name)
 	})
 	return v, err
+}
+
+// noteArchived notes the versions that make room for another in its stage: all, or how many there are of very many.
+func (t *tx) noteArchived(versions []int64) {
+	const most = 100
+	if len(versions) > most {
+		t.note("archived_count", len(versions))
+		return
+	}
+	if len(versions) > 0 {
+		slices.Sort(versions)
+		t.note("archived", versions)
+	}
 }
 
 // LatestVersions gives the newest version of each of the stages, of all stages if none is named.

@@ -144,19 +144,32 @@ type tx struct {
 	s   *Store
 	now int64
 	by  *auth.Principal // who acts
+	// changed is what the audit log will say.
+	changed changed
 	// identityChanged makes this replica look at the identity tables anew after the commit.
 	identityChanged bool
 }
 
 // update runs fn in a read-write transaction. PostgreSQL's serialization failures and deadlocks are retried: fn must have no other effect.
+// The entry of the context's Audit is part of it.
 func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
 	const attempts = 10
+	audit := pendingAudit(ctx)
 	for i := 1; ; i++ {
 		var t *tx
+		var entry AuditEntry
 		err := s.write.WithContext(ctx).Transaction(func(db *gorm.DB) error {
 			t = &tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)}
-			return fn(t)
+			if err := fn(t); err != nil || audit == nil || t.changed.nothing {
+				return err
+			}
+			var err error
+			entry, err = t.record(*audit, AuditAllowed)
+			return err
 		})
+		if err == nil && audit != nil && !t.changed.nothing {
+			audit.committed(entry)
+		}
 		if err == nil && t.identityChanged {
 			s.identity.forget()
 		}
@@ -202,6 +215,15 @@ func (t *tx) forShare() string {
 func (t *tx) exec(query string, args ...any) (int64, error) {
 	result := t.Exec(query, args...)
 	return result.RowsAffected, result.Error
+}
+
+// deleteOne removes a row that need not exist.
+func (t *tx) deleteOne(query string, args ...any) error {
+	n, err := t.exec(query, args...)
+	if n == 0 {
+		t.changesNothing()
+	}
+	return err
 }
 
 // pick reads all rows of a query into T, a struct or a single value.

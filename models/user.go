@@ -53,11 +53,17 @@ func (s *Store) CreateUser(ctx context.Context, n NewUser) (u *User, err error) 
 		if err != nil {
 			return err
 		}
+		t.about("user '%s'", n.Name)
 		others, _, err := pickOne[bool](t, "SELECT EXISTS (SELECT 1 FROM greenroom_users)")
 		if err != nil {
 			return err
 		}
-		made, err := t.insertUser(id, n, nil, n.Admin || !others)
+		n.Admin = n.Admin || !others
+		t.note("admin", n.Admin)
+		if n.Issuer != "" {
+			t.note("issuer", n.Issuer)
+		}
+		made, err := t.insertUser(id, n, nil, n.Admin)
 		if err != nil {
 			return err
 		}
@@ -126,6 +132,7 @@ func (s *Store) changeUser(ctx context.Context, name string, change func(*tx, *U
 		if _, err := t.changeIdentity(); err != nil {
 			return err
 		}
+		t.about("user '%s'", name)
 		u, err := t.user(name)
 		if err != nil {
 			return err
@@ -138,6 +145,7 @@ func (s *Store) changeUser(ctx context.Context, name string, change func(*tx, *U
 // more; API tokens go on, as each has an end and can be revoked by itself.
 func (s *Store) SetPassword(ctx context.Context, name, hash string) error {
 	return s.changeUser(ctx, name, func(t *tx, u *User) error {
+		t.note("password", "replaced")
 		var value *string
 		if hash != "" {
 			value = &hash
@@ -150,6 +158,7 @@ func (s *Store) SetPassword(ctx context.Context, name, hash string) error {
 // SetAdmin makes a user an administrator or an ordinary user. The last administrator stays one.
 func (s *Store) SetAdmin(ctx context.Context, name string, admin bool) error {
 	return s.changeUser(ctx, name, func(t *tx, u *User) error {
+		t.note("admin", admin)
 		if !admin {
 			if err := t.checkNotLastAdmin(u); err != nil {
 				return err
@@ -163,6 +172,7 @@ func (s *Store) SetAdmin(ctx context.Context, name string, admin bool) error {
 // SetDisabled keeps a user from logging in with anything, or lets the user in again. JWTs issued before do not come back.
 func (s *Store) SetDisabled(ctx context.Context, name string, disabled bool) error {
 	return s.changeUser(ctx, name, func(t *tx, u *User) error {
+		t.note("disabled", disabled)
 		if disabled {
 			if err := t.checkNotLastAdmin(u); err != nil {
 				return err
@@ -239,8 +249,11 @@ func (s *Store) ExternalAccount(ctx context.Context, issuer, subject, name strin
 		}
 		// Another request of the user may have been first.
 		if err := find(t); err != nil || ok {
+			t.changesNothing()
 			return err
 		}
+		t.about("user '%s'", name)
+		t.note("issuer", issuer)
 		bound, err := t.exec("UPDATE greenroom_users SET subject = ? WHERE name = ? AND issuer = ? AND subject IS NULL", subject, name, issuer)
 		if err != nil {
 			return err
@@ -250,6 +263,7 @@ func (s *Store) ExternalAccount(ctx context.Context, issuer, subject, name strin
 				return err
 			}
 		}
+		t.by = &auth.Principal{Name: name, Credential: "jwt " + issuer}
 		return find(t)
 	})
 	return a, ok, err
