@@ -101,7 +101,7 @@ func (gs Grants) Level(o Object) (level Level, by Grant) {
 		case !g.Covers(o):
 		case g.Level == Deny:
 			return Deny, g
-		case g.Level > level:
+		case g.Level > level || by.Kind == "":
 			level, by = g.Level, g
 		}
 	}

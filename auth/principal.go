@@ -16,6 +16,8 @@ type Principal struct {
 	Credential string
 	// Grants are what the user holds directly and through groups and roles.
 	Grants Grants
+	// Default is the level on every experiment and registered model that none of Grants covers.
+	Default Level
 	// Scope, when it is not nil, narrows Grants: the level on an object is the lower one of both.
 	Scope Grants
 	// SetupHash is the hash of the set-up token with which the first administrator is about to be made; "" for users.
@@ -31,7 +33,10 @@ func Anyone() *Principal { return &Principal{Admin: true, Credential: "none"} }
 func (p *Principal) Level(o Object) Level {
 	level := Manage
 	if !p.Admin {
-		level, _ = p.Grants.Level(o)
+		var by Grant
+		if level, by = p.Grants.Level(o); by.Kind == "" && o.Kind != Workspace {
+			level = p.Default
+		}
 	}
 	if p.Scope != nil {
 		scope, _ := p.Scope.Level(o)

@@ -132,7 +132,7 @@ type Page struct {
 	Limit   int
 }
 
-// SearchExperiments gives one page of the experiments that match.
+// SearchExperiments gives one page of the experiments that match and that the caller may read.
 func (s *Store) SearchExperiments(ctx context.Context, view ViewType, page Page) (found []*Experiment, err error) {
 	where, err := experimentSchema.Where(s.dialect, page.Filter)
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *Store) SearchExperiments(ctx context.Context, view ViewType, page Page)
 		return nil, err
 	}
 	err = s.view(ctx, func(t *tx) error {
-		q := newQuery("SELECT "+experimentColumns+" FROM experiments WHERE experiments.workspace = ? AND experiments.lifecycle_stage IN ?", workspace, view.stages())
+		q := newQuery("SELECT "+experimentColumns+" FROM experiments WHERE experiments.workspace = ? AND experiments.lifecycle_stage IN ?", workspace, view.stages()).and(t.visibleExperiments())
 		found, err = pickPage[*Experiment](t, q, where, order, page)
 		if err != nil {
 			return err

@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"greenroom/models/modelstest"
 )
 
 func TestExperiment_Life(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		id := must(s.CreateExperiment(ctx, "churn", "", []Tag{{"team", "a"}, {"team", "b"}}))(t)
 		e := must(s.Experiment(ctx, id))(t)
 		if e.ArtifactLocation != "mlflow-artifacts:/1" || e.LifecycleStage != Active || !cmp.Equal(e.Tags, []Tag{{"team", "b"}}) {
@@ -68,10 +70,10 @@ func TestCreateExperiment_RefusesWhatOneDatabaseCouldNotHold(t *testing.T) {
 			"tag path":      {"a", "", Tag{"a//b", "v"}, `Invalid value "a//b" for parameter 'key' supplied: Names may be treated as files`},
 			"tag value":     {"a", "", Tag{"k", strings.Repeat("v", 20001)}, "'value' exceeds the maximum length of 20000"},
 		} {
-			_, err := s.CreateExperiment(t.Context(), c.name, c.location, []Tag{c.tag})
+			_, err := s.CreateExperiment(modelstest.Anyone(t), c.name, c.location, []Tag{c.tag})
 			t.Run(name, func(t *testing.T) { wantError(t, err, InvalidParameterValue, c.message) })
 		}
-		if _, err := s.CreateExperiment(t.Context(), strings.Repeat("ü", 256), "", nil); err != nil {
+		if _, err := s.CreateExperiment(modelstest.Anyone(t), strings.Repeat("ü", 256), "", nil); err != nil {
 			t.Errorf("a name of 256 characters: %v", err)
 		}
 	})
@@ -82,7 +84,7 @@ func TestCreateExperiment_OneWinnerPerName(t *testing.T) {
 		errs := make([]error, 8)
 		var wg sync.WaitGroup
 		for i := range errs {
-			wg.Go(func() { _, errs[i] = s.CreateExperiment(t.Context(), "same", "", nil) })
+			wg.Go(func() { _, errs[i] = s.CreateExperiment(modelstest.Anyone(t), "same", "", nil) })
 		}
 		wg.Wait()
 		won := 0
@@ -101,7 +103,7 @@ func TestCreateExperiment_OneWinnerPerName(t *testing.T) {
 
 func TestSearchExperiments_PagesAndFilters(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		for _, name := range []string{"a1", "a2", "b1"} {
 			must(s.CreateExperiment(ctx, name, "", []Tag{{"first", name[:1]}}))(t)
 		}
@@ -127,22 +129,22 @@ func TestSearchExperiments_PagesAndFilters(t *testing.T) {
 func TestDeleteExperiment_NoRunStaysActive(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		for range 20 {
-			id := must(s.CreateExperiment(t.Context(), "e"+newID(), "", nil))(t)
+			id := must(s.CreateExperiment(modelstest.Anyone(t), "e"+newID(), "", nil))(t)
 			var group sync.WaitGroup
 			group.Go(func() {
-				if err := s.DeleteExperiment(t.Context(), id); err != nil {
+				if err := s.DeleteExperiment(modelstest.Anyone(t), id); err != nil {
 					t.Error(err)
 				}
 			})
 			for range 4 {
 				group.Go(func() {
-					if _, err := s.CreateRun(t.Context(), NewRun{ExperimentID: id}); err != nil {
+					if _, err := s.CreateRun(modelstest.Anyone(t), NewRun{ExperimentID: id}); err != nil {
 						wantError(t, err, InvalidParameterValue, "The experiment ")
 					}
 				})
 			}
 			group.Wait()
-			if active := must(s.SearchRuns(t.Context(), []int64{id}, ActiveOnly, Page{Limit: 9}))(t); len(active) > 0 {
+			if active := must(s.SearchRuns(modelstest.Anyone(t), []int64{id}, ActiveOnly, Page{Limit: 9}))(t); len(active) > 0 {
 				t.Fatalf("%d runs are active in a deleted experiment", len(active))
 			}
 		}

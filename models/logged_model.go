@@ -217,7 +217,8 @@ type LoggedModelSearch struct {
 	Offset, Limit int
 }
 
-// SearchLoggedModels gives one page of the logged models that match and are not deleted, with all their data.
+// SearchLoggedModels gives one page of the logged models that match and are not deleted, with all their data, of those of the
+// experiments that the caller may read.
 func (s *Store) SearchLoggedModels(ctx context.Context, want LoggedModelSearch) (found []*LoggedModel, err error) {
 	where, err := loggedModelWhere(s.dialect, want.Filter, want.Datasets)
 	if err != nil {
@@ -227,11 +228,12 @@ func (s *Store) SearchLoggedModels(ctx context.Context, want LoggedModelSearch) 
 	if err != nil {
 		return nil, err
 	}
-	if len(want.ExperimentIDs) == 0 {
-		return nil, nil
-	}
 	err = s.view(ctx, func(t *tx) error {
-		q := newQuery("SELECT "+loggedModelColumns+" FROM logged_models WHERE logged_models.experiment_id IN ? AND logged_models.lifecycle_stage <> ?", want.ExperimentIDs, Deleted)
+		experiments, err := t.readableExperiments(want.ExperimentIDs)
+		if err != nil || len(experiments) == 0 {
+			return err
+		}
+		q := newQuery("SELECT "+loggedModelColumns+" FROM logged_models WHERE logged_models.experiment_id IN ? AND logged_models.lifecycle_stage <> ?", experiments, Deleted)
 		found, err = pickPage[*LoggedModel](t, q, where, order, Page{Offset: want.Offset, Limit: want.Limit})
 		if err != nil {
 			return err

@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"greenroom/models/modelstest"
 )
 
 func TestCreateLoggedModel(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		m := must(s.CreateLoggedModel(ctx, NewLoggedModel{
 			Name: strings.Repeat("n", 500), ModelType: "agent", SourceRunID: "none", Params: []Param{{"q", ""}, {"p", "1"}}, Tags: []Tag{{"t", "x"}},
 		}))(t)
@@ -58,7 +60,7 @@ func TestCreateLoggedModel(t *testing.T) {
 
 func TestLoggedModel_TagsParamsAndStatus(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, id := t.Context(), newTestModel(t, s, "m")
+		ctx, id := modelstest.Anyone(t), newTestModel(t, s, "m")
 		for _, err := range []error{
 			s.SetLoggedModelTags(ctx, id, []Tag{{"a", "1"}, {"b", "1"}, {"b", "2"}}),
 			s.SetLoggedModelTags(ctx, id, []Tag{{"a", "3"}, {"c", ""}}),
@@ -91,7 +93,7 @@ func TestLoggedModel_TagsParamsAndStatus(t *testing.T) {
 
 func TestDeleteLoggedModel_Hides(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, gone, kept := t.Context(), newTestModel(t, s, "gone"), newTestModel(t, s, "kept")
+		ctx, gone, kept := modelstest.Anyone(t), newTestModel(t, s, "gone"), newTestModel(t, s, "kept")
 		for range 2 {
 			if err := s.DeleteLoggedModel(ctx, gone); err != nil {
 				t.Fatal(err)
@@ -110,7 +112,7 @@ func TestDeleteLoggedModel_Hides(t *testing.T) {
 
 func TestLogBatch_MetricsOfLoggedModels(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, run, model := t.Context(), newTestRun(t, s), newTestModel(t, s, "m")
+		ctx, run, model := modelstest.Anyone(t), newTestRun(t, s), newTestModel(t, s, "m")
 		on := func(model, dataset, digest string, m Metric) Metric {
 			m.ModelID, m.DatasetName, m.DatasetDigest = model, dataset, digest
 			return m
@@ -161,7 +163,7 @@ func searchModels(t *testing.T, s *Store, search LoggedModelSearch) []string {
 		search.Limit = 100
 	}
 	ids := []string{}
-	for _, m := range must(s.SearchLoggedModels(t.Context(), search))(t) {
+	for _, m := range must(s.SearchLoggedModels(modelstest.Anyone(t), search))(t) {
 		ids = append(ids, m.ID)
 	}
 	return ids
@@ -169,7 +171,7 @@ func searchModels(t *testing.T, s *Store, search LoggedModelSearch) []string {
 
 func TestSearchLoggedModels_DatasetsOrderAndPages(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, run := t.Context(), newTestRun(t, s)
+		ctx, run := modelstest.Anyone(t), newTestRun(t, s)
 		var ids []string
 		for i, name := range []string{"a", "b", "c", "d"} {
 			id := newTestModel(t, s, name)

@@ -5,11 +5,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"greenroom/models/modelstest"
 )
 
 func TestMetricHistories_OfSeveralRuns(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, a, b := t.Context(), newTestRun(t, s), newTestRun(t, s)
+		ctx, a, b := modelstest.Anyone(t), newTestRun(t, s), newTestRun(t, s)
 		if a > b {
 			a, b = b, a
 		}
@@ -30,7 +32,7 @@ func TestMetricHistories_OfSeveralRuns(t *testing.T) {
 
 func TestSampleMetricHistories_SpreadsEvenlyAndKeepsTheEnds(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, a, b := t.Context(), newTestRun(t, s), newTestRun(t, s)
+		ctx, a, b := modelstest.Anyone(t), newTestRun(t, s), newTestRun(t, s)
 		var ten []Metric
 		for i := range int64(10) {
 			ten = append(ten, NewMetric("m", float64(i), 100-i, i))

@@ -213,7 +213,7 @@ func (s *Store) ModelVersion(ctx context.Context, name string, version int64) (v
 	return v, err
 }
 
-// SearchModelVersions gives one page of the versions that match, without aliases.
+// SearchModelVersions gives one page of the versions that match, of models that the caller may read, without aliases.
 func (s *Store) SearchModelVersions(ctx context.Context, page Page) (found []*ModelVersion, err error) {
 	where, err := modelVersionSchema.Where(s.dialect, page.Filter)
 	if err != nil {
@@ -224,7 +224,7 @@ func (s *Store) SearchModelVersions(ctx context.Context, page Page) (found []*Mo
 		return nil, err
 	}
 	err = s.view(ctx, func(t *tx) error {
-		q := newQuery("SELECT "+modelVersionColumns+" FROM model_versions WHERE model_versions.workspace = ? AND model_versions.current_stage <> ?", workspace, stageDeleted)
+		q := newQuery("SELECT "+modelVersionColumns+" FROM model_versions WHERE model_versions.workspace = ? AND model_versions.current_stage <> ?", workspace, stageDeleted).and(t.visibleModels("model_versions.name"))
 		found, err = pickPage[*ModelVersion](t, q, where, order, page)
 		if err != nil {
 			return err

@@ -22,12 +22,12 @@ import (
 // newTestVersion makes a version of the model m.
 func newTestVersion(t *testing.T, s *Store, source string) int64 {
 	t.Helper()
-	return must(s.CreateModelVersion(t.Context(), NewModelVersion{Name: "m", Source: source}))(t).Version
+	return must(s.CreateModelVersion(modelstest.Anyone(t), NewModelVersion{Name: "m", Source: source}))(t).Version
 }
 
 func TestModelVersion_NumbersAreNeverUsedAgain(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		newRegisteredModel(t, s, "m")
 		for want := int64(1); want <= 4; want++ {
 			if got := newTestVersion(t, s, "s3://b/same"); got != want {
@@ -44,7 +44,7 @@ func TestModelVersion_NumbersAreNeverUsedAgain(t *testing.T) {
 
 func TestDeleteModelVersion_DropsItsAliases(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		newRegisteredModel(t, s, "m")
 		newTestVersion(t, s, "s3://b/1")
 		newTestVersion(t, s, "s3://b/2")
@@ -67,7 +67,7 @@ func TestDeleteModelVersion_DropsItsAliases(t *testing.T) {
 
 func TestCreateModelVersion_BlindRetryGetsTheSameVersion(t *testing.T) {
 	modelstest.Run(t, func(t *testing.T, uri string) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		now := time.Now()
 		s := openWith(t, uri, Options{ArtifactRoot: "mlflow-artifacts:/", Now: func() time.Time { return now }})
 		newRegisteredModel(t, s, "m")
@@ -124,7 +124,7 @@ func TestCreateModelVersion_BlindRetryGetsTheSameVersion(t *testing.T) {
 
 func TestCreateModelVersion_RepeatAfterAnAliasMovedIsAnother(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		newRegisteredModel(t, s, "m")
 		newRegisteredModel(t, s, "prod")
 		newTestVersion(t, s, "s3://b/1")
@@ -143,7 +143,7 @@ func TestCreateModelVersion_RepeatAfterAnAliasMovedIsAnother(t *testing.T) {
 
 func TestCreateModelVersion_Sources(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		run := must(s.CreateRun(ctx, NewRun{}))(t)
 		other := must(s.CreateRun(ctx, NewRun{}))(t)
 		model := must(s.CreateLoggedModel(ctx, NewLoggedModel{Name: "lm", SourceRunID: run.ID}))(t)
@@ -276,7 +276,7 @@ func TestCreateModelVersion_Sources(t *testing.T) {
 
 func TestCreateModelVersion_LocalSourceStaysInItsRun(t *testing.T) {
 	modelstest.Run(t, func(t *testing.T, uri string) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		root := t.TempDir()
 		s := openWith(t, uri, Options{ArtifactRoot: root})
 		experiment := must(s.CreateExperiment(ctx, "local", "", nil))(t)
@@ -314,7 +314,7 @@ func TestCreateModelVersion_LocalSourceStaysInItsRun(t *testing.T) {
 
 func TestCreateModelVersion_OfALoggedModelIsNotedThere(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		run := must(s.CreateRun(ctx, NewRun{}))(t)
 		model := must(s.CreateLoggedModel(ctx, NewLoggedModel{Name: "lm", SourceRunID: run.ID}))(t)
 		for _, name := range []string{"a", "b"} {
@@ -343,7 +343,7 @@ func TestCreateModelVersion_OfALoggedModelIsNotedThere(t *testing.T) {
 
 func TestTransitionStage(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		newRegisteredModel(t, s, "m")
 		for _, source := range []string{"s3://b/1", "s3://b/2", "s3://b/3"} {
 			newTestVersion(t, s, source)
@@ -388,7 +388,7 @@ func TestCreateModelVersion_TwoReplicasNeverGiveANumberTwice(t *testing.T) {
 	newRegisteredModel(t, replicas[0], "m")
 	const writers, each = 8, 50
 	numbers := make([][]int64, writers)
-	group, ctx := errgroup.WithContext(t.Context())
+	group, ctx := errgroup.WithContext(modelstest.Anyone(t))
 	for w := range writers {
 		group.Go(func() error {
 			for i := range each {
@@ -419,7 +419,7 @@ func TestCreateModelVersion_TwoReplicasNeverGiveANumberTwice(t *testing.T) {
 func TestCreateModelVersion_RetriesOnTwoReplicasMakeOneVersion(t *testing.T) {
 	replicas := twoReplicas(t)
 	newRegisteredModel(t, replicas[0], "m")
-	group, ctx := errgroup.WithContext(t.Context())
+	group, ctx := errgroup.WithContext(modelstest.Anyone(t))
 	for i := range 16 {
 		group.Go(func() error {
 			v, err := replicas[i%2].CreateModelVersion(ctx, NewModelVersion{Name: "m", Source: "s3://b/1"})
@@ -437,7 +437,7 @@ func TestCreateModelVersion_RetriesOnTwoReplicasMakeOneVersion(t *testing.T) {
 // whileChanging runs the checks again and again until change, called many times, has ended; any error fails the test.
 func whileChanging(t *testing.T, times int, change func(ctx context.Context, i int) error, checks ...func(context.Context) error) {
 	t.Helper()
-	group, ctx := errgroup.WithContext(t.Context())
+	group, ctx := errgroup.WithContext(modelstest.Anyone(t))
 	done := make(chan struct{})
 	group.Go(func() error {
 		defer close(done)
@@ -472,7 +472,7 @@ func TestTransitionStage_ReadersSeeExactlyOneInProduction(t *testing.T) {
 		newRegisteredModel(t, s, "m")
 		newTestVersion(t, s, "s3://b/1")
 		newTestVersion(t, s, "s3://b/2")
-		must(s.TransitionStage(t.Context(), "m", 1, "Production", false))(t)
+		must(s.TransitionStage(modelstest.Anyone(t), "m", 1, "Production", false))(t)
 		whileChanging(t, 200, func(ctx context.Context, i int) error {
 			v, err := s.TransitionStage(ctx, "m", int64(2-i%2), "Production", true)
 			if err == nil && v.CurrentStage != StageProduction {
@@ -508,7 +508,7 @@ func TestTransitionStage_RacingReplicasLeaveOneInProduction(t *testing.T) {
 		newTestVersion(t, replicas[0], fmt.Sprintf("s3://b/%d", i))
 	}
 	for range 20 {
-		group, ctx := errgroup.WithContext(t.Context())
+		group, ctx := errgroup.WithContext(modelstest.Anyone(t))
 		for i := range 4 {
 			group.Go(func() error {
 				_, err := replicas[i%2].TransitionStage(ctx, "m", int64(i+1), "Production", true)
@@ -519,7 +519,7 @@ func TestTransitionStage_RacingReplicasLeaveOneInProduction(t *testing.T) {
 			t.Fatal(err)
 		}
 		live := 0
-		for _, v := range must(replicas[0].SearchModelVersions(t.Context(), Page{Limit: 10}))(t) {
+		for _, v := range must(replicas[0].SearchModelVersions(modelstest.Anyone(t), Page{Limit: 10}))(t) {
 			if v.CurrentStage == StageProduction {
 				live++
 			}
@@ -535,7 +535,7 @@ func TestSetAlias_AlwaysResolvesWhileItMoves(t *testing.T) {
 		newRegisteredModel(t, s, "m")
 		newTestVersion(t, s, "s3://b/1")
 		newTestVersion(t, s, "s3://b/2")
-		if err := s.SetAlias(t.Context(), "m", "champion", 1); err != nil {
+		if err := s.SetAlias(modelstest.Anyone(t), "m", "champion", 1); err != nil {
 			t.Fatal(err)
 		}
 		whileChanging(t, 200, func(ctx context.Context, i int) error {
@@ -556,7 +556,7 @@ func TestRegistry_WritesRacingADeleteAreRefusedCleanly(t *testing.T) {
 	for round := range 10 {
 		newRegisteredModel(t, replicas[0], "m")
 		newTestVersion(t, replicas[0], fmt.Sprintf("s3://b/%d", round))
-		group, ctx := errgroup.WithContext(t.Context())
+		group, ctx := errgroup.WithContext(modelstest.Anyone(t))
 		ok := func(err error) error {
 			if err == nil || isNotFound(err) {
 				return nil
@@ -592,7 +592,7 @@ func TestCreateModelVersion_SourceRulesOfTheOperator(t *testing.T) {
 		"s3://other/a":   "Invalid model version source: 's3://other/a'.",
 		"http://h/hdfs:": "Invalid model version source: 'http://h/hdfs:'.",
 	} {
-		_, err := s.CreateModelVersion(t.Context(), NewModelVersion{Name: "m", Source: source})
+		_, err := s.CreateModelVersion(modelstest.Anyone(t), NewModelVersion{Name: "m", Source: source})
 		if message == "" && err != nil {
 			t.Errorf("%s: %v", source, err)
 		}

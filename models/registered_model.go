@@ -106,7 +106,7 @@ func (s *Store) RegisteredModel(ctx context.Context, name string) (m *Registered
 	return m, err
 }
 
-// SearchRegisteredModels gives one page of the models that match.
+// SearchRegisteredModels gives one page of the models that match and that the caller may read.
 func (s *Store) SearchRegisteredModels(ctx context.Context, page Page) (found []*RegisteredModel, err error) {
 	where, err := registeredModelSchema.Where(s.dialect, page.Filter)
 	if err != nil {
@@ -117,7 +117,7 @@ func (s *Store) SearchRegisteredModels(ctx context.Context, page Page) (found []
 		return nil, err
 	}
 	err = s.view(ctx, func(t *tx) error {
-		q := newQuery("SELECT "+registeredModelColumns+" FROM registered_models WHERE registered_models.workspace = ?", workspace)
+		q := newQuery("SELECT "+registeredModelColumns+" FROM registered_models WHERE registered_models.workspace = ?", workspace).and(t.visibleModels("registered_models.name"))
 		found, err = pickPage[*RegisteredModel](t, q, where, order, page)
 		if err != nil {
 			return err

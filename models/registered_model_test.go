@@ -11,12 +11,12 @@ import (
 
 func newRegisteredModel(t *testing.T, s *Store, name string) {
 	t.Helper()
-	must(s.CreateRegisteredModel(t.Context(), name, "", nil))(t)
+	must(s.CreateRegisteredModel(modelstest.Anyone(t), name, "", nil))(t)
 }
 
 func TestRegisteredModel_Life(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		m := must(s.CreateRegisteredModel(ctx, "churn", "d", []Tag{{"k", "v"}, {"k", "v2"}}))(t)
 		if diff := cmp.Diff([]Tag{{"k", "v2"}}, m.Tags); diff != "" {
 			t.Errorf("the last of two tags with one key does not win: %s", diff)
@@ -61,7 +61,7 @@ func TestRegisteredModel_Life(t *testing.T) {
 
 func TestCreateRegisteredModel_SaysWhatHasTheName(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		prompt := []Tag{{"mlflow.prompt.is_prompt", "true"}}
 		newRegisteredModel(t, s, "m")
 		must(s.CreateRegisteredModel(ctx, "p", "", prompt))(t)
@@ -83,7 +83,7 @@ func TestCreateRegisteredModel_SaysWhatHasTheName(t *testing.T) {
 
 func TestRegistry_RefusesWhatOneDatabaseCouldNotHold(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		newRegisteredModel(t, s, "m")
 		create := func(n NewModelVersion) error {
 			n.Name = "m"
@@ -133,7 +133,7 @@ func second[T any](_ T, err error) error { return err }
 
 func TestSearchRegisteredModels_HidesPromptsAndPages(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		for _, name := range []string{"a", "b", "c"} {
 			newRegisteredModel(t, s, name)
 			for _, source := range []string{"s3://b/1", "s3://b/2", "s3://b/3"} {
@@ -180,7 +180,7 @@ func TestSearchRegisteredModels_HidesPromptsAndPages(t *testing.T) {
 
 func TestSetAlias_Names(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		newRegisteredModel(t, s, "m")
 		must(s.CreateModelVersion(ctx, NewModelVersion{Name: "m", Source: "s3://b/1"}))(t)
 		for alias, want := range map[string]string{

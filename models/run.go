@@ -236,7 +236,7 @@ func (s *Store) RestoreRun(ctx context.Context, id string) error {
 	})
 }
 
-// SearchRuns gives one page of the runs of the experiments that match, with all their data.
+// SearchRuns gives one page of the runs that match, with all their data, of those of the experiments that the caller may read.
 func (s *Store) SearchRuns(ctx context.Context, experiments []int64, view ViewType, page Page) (found []*Run, err error) {
 	where, err := runSchema.Where(s.dialect, page.Filter)
 	if err != nil {
@@ -246,10 +246,11 @@ func (s *Store) SearchRuns(ctx context.Context, experiments []int64, view ViewTy
 	if err != nil {
 		return nil, err
 	}
-	if len(experiments) == 0 {
-		return nil, nil
-	}
 	err = s.view(ctx, func(t *tx) error {
+		experiments, err := t.readableExperiments(experiments)
+		if err != nil || len(experiments) == 0 {
+			return err
+		}
 		q := newQuery("SELECT "+runColumns+" FROM runs WHERE runs.experiment_id IN ? AND runs.lifecycle_stage IN ?", experiments, view.stages())
 		found, err = pickPage[*Run](t, q, where, order, page)
 		if err != nil {

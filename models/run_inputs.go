@@ -257,9 +257,13 @@ type DatasetSummary struct {
 // maxDatasetSummaries bounds what DatasetSummaries gives.
 const maxDatasetSummaries = 1000
 
-// DatasetSummaries gives the datasets that runs of the experiments used, for a page to choose from.
+// DatasetSummaries gives the datasets that runs of those of the experiments used that the caller may read, for a page to choose from.
 func (s *Store) DatasetSummaries(ctx context.Context, experiments []int64) (found []DatasetSummary, err error) {
 	err = s.view(ctx, func(t *tx) error {
+		experiments, err := t.readableExperiments(experiments)
+		if err != nil || len(experiments) == 0 {
+			return err
+		}
 		found, err = pick[DatasetSummary](t, `SELECT DISTINCT d.experiment_id, d.name, d.digest, c.value AS context
 			FROM datasets d JOIN inputs i ON i.source_type = 'DATASET' AND i.source_id = d.dataset_uuid
 			LEFT JOIN input_tags c ON c.input_uuid = i.input_uuid AND c.name = 'mlflow.data.context'

@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"greenroom/models/modelstest"
 )
 
 func newTestModel(t *testing.T, s *Store, name string) string {
 	t.Helper()
-	return must(s.CreateLoggedModel(t.Context(), NewLoggedModel{Name: name}))(t).ID
+	return must(s.CreateLoggedModel(modelstest.Anyone(t), NewLoggedModel{Name: name}))(t).ID
 }
 
 func input(name, digest string, tags ...Tag) DatasetInput {
@@ -21,7 +23,7 @@ func input(name, digest string, tags ...Tag) DatasetInput {
 
 func TestLogInputs_LinksOnceAndFirstTagsWin(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, run, model := t.Context(), newTestRun(t, s), newTestModel(t, s, "m")
+		ctx, run, model := modelstest.Anyone(t), newTestRun(t, s), newTestModel(t, s, "m")
 		training, testing := Tag{"mlflow.data.context", "training"}, Tag{"mlflow.data.context", "testing"}
 		changed := input("b", "1", testing)
 		changed.Dataset.Source = "elsewhere"
@@ -65,19 +67,19 @@ func TestLogInputs_ManyRunsWithTheSameDatasets(t *testing.T) {
 		for i, id := range ids {
 			group.Go(func() {
 				own := append(inputs[i:len(inputs):len(inputs)], inputs[:i]...) // each in another order
-				if err := s.LogInputs(t.Context(), id, own, nil); err != nil {
+				if err := s.LogInputs(modelstest.Anyone(t), id, own, nil); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		group.Wait()
 		for _, id := range ids {
-			r := must(s.Run(t.Context(), id))(t)
+			r := must(s.Run(modelstest.Anyone(t), id))(t)
 			if len(r.DatasetInputs) != len(inputs) || len(r.DatasetInputs[0].Tags) != 1 {
 				t.Errorf("run %s has %d datasets, want %d with a tag each", id, len(r.DatasetInputs), len(inputs))
 			}
 		}
-		if n := len(must(s.DatasetSummaries(t.Context(), []int64{0}))(t)); n != len(inputs) {
+		if n := len(must(s.DatasetSummaries(modelstest.Anyone(t), []int64{0}))(t)); n != len(inputs) {
 			t.Errorf("the experiment has %d datasets, want %d", n, len(inputs))
 		}
 	})
@@ -97,7 +99,7 @@ func TestLogInputs_Refusals(t *testing.T) {
 			in.Dataset = Dataset{long(500), long(36), long(36), long(65535), text(long(1048575)), nil}
 			in.Tags = []Tag{{long(255), long(500)}}
 		})
-		if err := s.LogInputs(t.Context(), run, []DatasetInput{fits}, nil); err != nil {
+		if err := s.LogInputs(modelstest.Anyone(t), run, []DatasetInput{fits}, nil); err != nil {
 			t.Error(err)
 		}
 		for field, in := range map[string]DatasetInput{
@@ -111,12 +113,12 @@ func TestLogInputs_Refusals(t *testing.T) {
 			"tags[0].value":       with(func(in *DatasetInput) { in.Tags = []Tag{{"k", long(501)}} }),
 			"tags[1].key":         with(func(in *DatasetInput) { in.Tags = []Tag{{"k", "1"}, {"k", "2"}} }),
 		} {
-			wantError(t, s.LogInputs(t.Context(), run, []DatasetInput{input("ok", "1"), in}, nil), InvalidParameterValue, "'datasets[1]."+field+"' ")
+			wantError(t, s.LogInputs(modelstest.Anyone(t), run, []DatasetInput{input("ok", "1"), in}, nil), InvalidParameterValue, "'datasets[1]."+field+"' ")
 		}
-		wantError(t, s.LogInputs(t.Context(), run, []DatasetInput{input("ok", "1")}, []ModelInput{{"m-none"}}), ResourceDoesNotExist, "Logged model with ID 'm-none' not found.")
-		wantError(t, s.LogInputs(t.Context(), "$$", nil, nil), InvalidParameterValue, `Invalid value "$$" for parameter 'run_id' supplied.`)
-		wantError(t, s.LogInputs(t.Context(), "nope", nil, nil), ResourceDoesNotExist, "Run with id=nope not found")
-		if n := len(must(s.Run(t.Context(), run))(t).DatasetInputs); n != 1 {
+		wantError(t, s.LogInputs(modelstest.Anyone(t), run, []DatasetInput{input("ok", "1")}, []ModelInput{{"m-none"}}), ResourceDoesNotExist, "Logged model with ID 'm-none' not found.")
+		wantError(t, s.LogInputs(modelstest.Anyone(t), "$$", nil, nil), InvalidParameterValue, `Invalid value "$$" for parameter 'run_id' supplied.`)
+		wantError(t, s.LogInputs(modelstest.Anyone(t), "nope", nil, nil), ResourceDoesNotExist, "Run with id=nope not found")
+		if n := len(must(s.Run(modelstest.Anyone(t), run))(t).DatasetInputs); n != 1 {
 			t.Errorf("the refused requests left %d datasets, want 1", n)
 		}
 	})
@@ -124,7 +126,7 @@ func TestLogInputs_Refusals(t *testing.T) {
 
 func TestLogOutputs_RepeatChangesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, run, a, b := t.Context(), newTestRun(t, s), newTestModel(t, s, "a"), newTestModel(t, s, "b")
+		ctx, run, a, b := modelstest.Anyone(t), newTestRun(t, s), newTestModel(t, s, "a"), newTestModel(t, s, "b")
 		var group sync.WaitGroup
 		for range 4 {
 			group.Go(func() {

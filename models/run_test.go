@@ -9,16 +9,18 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"greenroom/models/modelstest"
 )
 
 func newTestRun(t *testing.T, s *Store) string {
 	t.Helper()
-	return must(s.CreateRun(t.Context(), NewRun{Name: "r"}))(t).ID
+	return must(s.CreateRun(modelstest.Anyone(t), NewRun{Name: "r"}))(t).ID
 }
 
 func TestLogBatch_AllOrNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, id := t.Context(), newTestRun(t, s)
+		ctx, id := modelstest.Anyone(t), newTestRun(t, s)
 		if err := s.LogBatch(ctx, id, Batch{Metrics: []Metric{NewMetric("m", 1, 5, 0)}, Params: []Param{{"p", "1"}}, Tags: []Tag{{"t", "1"}}}); err != nil {
 			t.Fatal(err)
 		}
@@ -53,9 +55,11 @@ func TestLogBatch_Limits(t *testing.T) {
 			"Invalid value -1 for parameter 'metrics[0].timestamp' supplied: metric 'm' (value=1.0). Timestamp": {Metrics: []Metric{NewMetric("m", 1, -1, 0)}},
 			"'Param key' exceeds the maximum length of 250 characters":                                          {Params: []Param{{strings.Repeat("k", 251), "1"}}},
 		} {
-			t.Run(message, func(t *testing.T) { wantError(t, s.LogBatch(t.Context(), id, b), InvalidParameterValue, message) })
+			t.Run(message, func(t *testing.T) {
+				wantError(t, s.LogBatch(modelstest.Anyone(t), id, b), InvalidParameterValue, message)
+			})
 		}
-		if err := s.LogBatch(t.Context(), id, Batch{Metrics: metrics[:800], Params: params[:100], Tags: tags[:100]}); err != nil {
+		if err := s.LogBatch(modelstest.Anyone(t), id, Batch{Metrics: metrics[:800], Params: params[:100], Tags: tags[:100]}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -63,7 +67,7 @@ func TestLogBatch_Limits(t *testing.T) {
 
 func TestLogMetric_LatestIsByStepTimestampValue(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, id := t.Context(), newTestRun(t, s)
+		ctx, id := modelstest.Anyone(t), newTestRun(t, s)
 		for _, m := range []Metric{
 			NewMetric("m", 7, 99, 4), NewMetric("m", 9, 5, 5), NewMetric("m", 2, 10, 5), NewMetric("m", 1, 10, 5), NewMetric("m", 1, 10, 5),
 			NewMetric("nan", math.NaN(), 1, 0), NewMetric("inf", math.Inf(1), 1, 0), NewMetric("minus", math.Inf(-1), 1, -3),
@@ -86,7 +90,7 @@ func TestLogMetric_LatestIsByStepTimestampValue(t *testing.T) {
 
 func TestLogParam_KeepsTheFirstValue(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, id := t.Context(), newTestRun(t, s)
+		ctx, id := modelstest.Anyone(t), newTestRun(t, s)
 		long := strings.Repeat("ü", 6001)
 		for _, p := range []Param{{"lr", "0.1"}, {"lr", "0.1"}, {"empty", ""}, {"long", long}, {"long", long + "x"}} {
 			if err := s.LogParam(ctx, id, p); err != nil {
@@ -109,7 +113,7 @@ func TestCreateRun_TagsStayInOrder(t *testing.T) {
 			tags[i] = Tag{fmt.Sprint("t", i), "1"}
 		}
 		tags[1] = Tag{"mlflow.runName", ""}
-		run := must(s.CreateRun(t.Context(), NewRun{Name: "r", Tags: slices.Clone(tags)}))(t)
+		run := must(s.CreateRun(modelstest.Anyone(t), NewRun{Name: "r", Tags: slices.Clone(tags)}))(t)
 		want := append(slices.Delete(tags, 1, 2), Tag{"mlflow.runName", "r"})
 		if diff := cmp.Diff(want, run.Tags); diff != "" {
 			t.Error(diff)
@@ -119,7 +123,7 @@ func TestCreateRun_TagsStayInOrder(t *testing.T) {
 
 func TestRun_Life(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		r := must(s.CreateRun(ctx, NewRun{UserID: "bob", StartTime: 5, Tags: []Tag{{"mlflow.runName", "tagged"}}}))(t)
 		if *r.Name != "tagged" || *r.ArtifactURI != "mlflow-artifacts:/0/"+r.ID+"/artifacts" || r.Status != Running {
 			t.Errorf("got %+v", r)
@@ -156,7 +160,7 @@ func TestRun_Life(t *testing.T) {
 
 func TestDeleteRun_RemovesItsAssessments(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, gone, kept := t.Context(), newTestRun(t, s), newTestRun(t, s)
+		ctx, gone, kept := modelstest.Anyone(t), newTestRun(t, s), newTestRun(t, s)
 		for _, sql := range []string{
 			`INSERT INTO trace_info (request_id, experiment_id, timestamp_ms, status) VALUES ('tr', 0, 1, 'OK')`,
 			`INSERT INTO assessments (assessment_id, trace_id, name, assessment_type, value, created_timestamp, last_updated_timestamp, source_type, valid, is_numeric_value, assessment_metadata)
@@ -180,7 +184,7 @@ func TestDeleteRun_RemovesItsAssessments(t *testing.T) {
 
 func TestLogBatch_ManyWritersOfOneRun(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, id := t.Context(), newTestRun(t, s)
+		ctx, id := modelstest.Anyone(t), newTestRun(t, s)
 		const writers, batches, keys = 8, 10, 30
 		var wg sync.WaitGroup
 		for w := range writers {
@@ -214,7 +218,7 @@ func TestLogBatch_ManyWritersOfOneRun(t *testing.T) {
 
 func TestRecordLoggedModel_Appends(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, id := t.Context(), newTestRun(t, s)
+		ctx, id := modelstest.Anyone(t), newTestRun(t, s)
 		for _, m := range []string{`{"artifact_path":"a"}`, `{"artifact_path":"b"}`} {
 			if err := s.RecordLoggedModel(ctx, id, []byte(m)); err != nil {
 				t.Fatal(err)
@@ -229,7 +233,7 @@ func TestRecordLoggedModel_Appends(t *testing.T) {
 
 func TestSearchRuns_OrdersAndPages(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		for i, v := range []float64{0.5, math.NaN(), 0.9} {
 			r := must(s.CreateRun(ctx, NewRun{Name: fmt.Sprint("r", i), StartTime: int64(i)}))(t)
 			if err := s.LogBatch(ctx, r.ID, Batch{Metrics: []Metric{NewMetric("acc", v, 1, 0)}, Params: []Param{{"lr", fmt.Sprint(i)}}}); err != nil {
@@ -264,7 +268,7 @@ func TestSearchRuns_OrdersAndPages(t *testing.T) {
 
 func TestUpdateRun_ConcurrentUpdatesOfDifferentFieldsAllStay(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx, end := t.Context(), int64(9)
+		ctx, end := modelstest.Anyone(t), int64(9)
 		for range 20 {
 			id := newTestRun(t, s)
 			var wg sync.WaitGroup
@@ -285,7 +289,7 @@ func TestUpdateRun_ConcurrentUpdatesOfDifferentFieldsAllStay(t *testing.T) {
 
 func TestRecordLoggedModel_ConcurrentRecordsAllStay(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
+		ctx := modelstest.Anyone(t)
 		const records = 8
 		for range 10 {
 			id := newTestRun(t, s)

@@ -16,11 +16,15 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	_ "modernc.org/sqlite"             // the driver "sqlite"
 
+	"greenroom/auth"
 	"greenroom/models/schema"
 )
 
 // ArtifactLocation is that of experiment 0 in the databases of this package.
 const ArtifactLocation = "mlflow-artifacts:/0"
+
+// Anyone is the test's context, in the name of somebody who may do everything.
+func Anyone(t testing.TB) context.Context { return auth.With(t.Context(), auth.Anyone()) }
 
 // Run runs a test on each kind of database; uri names a new one with MLflow's and Greenroom's tables and experiment 0.
 func Run(t *testing.T, test func(t *testing.T, uri string)) {
