@@ -21,6 +21,8 @@ import (
 const (
 	// passwordFresh is how long a verified password is taken as right without hashing it again.
 	passwordFresh = time.Minute
+	// jwtFresh is the same for a JWT: the issuer may have withdrawn its key.
+	jwtFresh = 5 * time.Minute
 	// useNoted is how exactly a token's last use is kept.
 	useNoted = time.Minute
 	// maxLogins bounds the credentials that are remembered.
@@ -299,7 +301,11 @@ func (a *Authenticator) jwt(ctx context.Context, token, address string) (*login,
 	if !claims.Own && a.opts.AdminGroup != "" && slices.Contains(claims.Groups, a.opts.AdminGroup) {
 		p.Admin = true
 	}
-	return &login{principal: p, until: claims.ExpiresAt}, nil
+	until := a.opts.Now().Add(jwtFresh)
+	if claims.ExpiresAt.Before(until) {
+		until = claims.ExpiresAt
+	}
+	return &login{principal: p, until: until}, nil
 }
 
 // account finds the user of a JWT. An external issuer can't name a user of this server's or of another issuer.

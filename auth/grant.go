@@ -107,3 +107,17 @@ func (gs Grants) Level(o Object) (level Level, by Grant) {
 	}
 	return level, by
 }
+
+// levelOnAll is the level of the grants that cover every object of a kind; NoPermissions where a Deny may cover some.
+func (gs Grants) levelOnAll(kind Kind) (level Level) {
+	for _, g := range gs {
+		switch {
+		case g.Kind != kind:
+		case g.Level == Deny:
+			return NoPermissions
+		case !g.Exact && strings.Trim(g.Pattern, "*") == "" && g.Pattern != "":
+			level = max(level, g.Level)
+		}
+	}
+	return level
+}

@@ -45,6 +45,18 @@ func (p *Principal) Level(o Object) Level {
 	return level
 }
 
+// LevelOnAll is a level that the principal has on every object of a kind, whatever its name.
+func (p *Principal) LevelOnAll(kind Kind) Level {
+	level := Manage
+	if !p.Admin {
+		level = p.Grants.levelOnAll(kind)
+	}
+	if p.Scope != nil {
+		level = min(level, p.Scope.levelOnAll(kind))
+	}
+	return level
+}
+
 // Unlimited tells that Level is Manage on every object.
 func (p *Principal) Unlimited() bool { return p.Admin && p.Scope == nil }
 
