@@ -1,0 +1,275 @@
+package auth_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"greenroom/auth"
+	"greenroom/models"
+	"greenroom/models/modelstest"
+)
+
+const password = "correct horse battery"
+
+// house is a server's authenticator over a real database, and a second replica's.
+type house struct {
+	*testing.T
+	store, other *models.Store
+	auth         *auth.Authenticator
+	time         *clock
+	dir          *countingDirectory
+}
+
+// countingDirectory counts what is asked of the database.
+type countingDirectory struct {
+	auth.Directory
+	tokens, accounts atomic.Int64
+}
+
+func (d *countingDirectory) APIToken(ctx context.Context, id string) (auth.APIToken, bool, error) {
+	d.tokens.Add(1)
+	return d.Directory.APIToken(ctx, id)
+}
+
+func (d *countingDirectory) Account(ctx context.Context, name string) (auth.Account, bool, error) {
+	d.accounts.Add(1)
+	return d.Directory.Account(ctx, name)
+}
+
+func inHouses(t *testing.T, required bool, test func(*house)) {
+	modelstest.Run(t, func(t *testing.T, uri string) {
+		h := &house{T: t, time: &clock{}}
+		h.time.ms.Store(time.Now().UnixMilli())
+		open := func() *models.Store {
+			store, err := models.Open(t.Context(), uri, models.Options{ArtifactRoot: "mlflow-artifacts:/", Now: h.time.now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := store.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			return store
+		}
+		h.store, h.other = open(), open()
+		h.dir = &countingDirectory{Directory: h.store}
+		h.auth = auth.NewAuthenticator(h.dir, auth.Options{Required: required, Log: slog.New(slog.DiscardHandler), Now: h.time.now})
+		test(h)
+	})
+}
+
+func (h *house) user(name string, admin bool) {
+	h.Helper()
+	hash, err := auth.HashPassword(password)
+	if err == nil {
+		_, err = h.store.CreateUser(h.Context(), models.NewUser{Name: name, PasswordHash: hash, Admin: admin})
+	}
+	if err != nil {
+		h.Fatal(err)
+	}
+}
+
+func (h *house) token(user, role string, life time.Duration) (text, id string) {
+	h.Helper()
+	text, made, err := h.store.CreateAPIToken(h.Context(), models.NewAPIToken{User: user, Name: "ci", Role: role, Lifetime: life})
+	if err != nil {
+		h.Fatal(err)
+	}
+	return text, made.ID
+}
+
+func basic(name, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))
+}
+
+func (h *house) in(header string) *auth.Principal {
+	h.Helper()
+	p, err := h.auth.Authenticate(h.Context(), header, "10.0.0.1")
+	if err != nil {
+		h.Fatalf("refused: %v", err)
+	}
+	return p
+}
+
+func (h *house) out(header, message string) {
+	h.Helper()
+	p, err := h.auth.Authenticate(h.Context(), header, "10.0.0.1")
+	var refusal *auth.UnauthenticatedError
+	if !errors.As(err, &refusal) || !strings.Contains(refusal.Message, message) {
+		h.Errorf("got %v, %v, want a refusal that says %q", p, err, message)
+	}
+}
+
+func TestAuthenticator_IsOpenUntilTheFirstUserExists(t *testing.T) {
+	inHouses(t, false, func(h *house) {
+		if p := h.in(""); !p.Unlimited() {
+			t.Errorf("%+v is limited, while there is no user", p)
+		}
+		h.user("ann", false)
+		h.out("", "MLFLOW_TRACKING_TOKEN")
+	})
+}
+
+func TestAuthenticator_MayAskForALoginBeforeThereAreUsers(t *testing.T) {
+	inHouses(t, true, func(h *house) { h.out("", "You are not logged in") })
+}
+
+func TestAuthenticator_TakesATokenAsBearerAndAsPassword(t *testing.T) {
+	inHouses(t, false, func(h *house) {
+		h.user("ann", true)
+		h.user("bob", false)
+		text, id := h.token("bob", "", time.Hour)
+		for _, header := range []string{"Bearer " + text, "bearer  " + text, basic("bob", text), basic("whoever", text)} {
+			if p := h.in(header); p.Name != "bob" || p.Admin || !strings.Contains(p.Credential, id) || strings.Contains(p.Credential, text) {
+				t.Errorf("%+v is not bob with token %s", p, id)
+			}
+		}
+		h.out("Bearer "+text[:len(text)-1]+"A", "not valid")
+		h.out("Bearer", "not valid")
+		h.out("Digest x", "neither Basic nor Bearer")
+		h.out("Basic !", "not valid Basic")
+	})
+}
+
+func TestAuthenticator_AnAdminsTokenWithARoleIsNoAdmin(t *testing.T) {
+	inHouses(t, false, func(h *house) {
+		h.user("ann", true)
+		text, _ := h.token("ann", "viewer", time.Hour)
+		p := h.in("Bearer " + text)
+		o := auth.Object{Kind: auth.Experiment, ID: "1", Name: "x"}
+		if p.Unlimited() || p.Level(o) != auth.Read || p.MayCreate(o) {
+			t.Errorf("the token may more than its role: level %s", p.Level(o))
+		}
+	})
+}
+
+func TestAuthenticator_AsksTheDatabaseOncePerCredentialAndRevision(t *testing.T) {
+	inHouses(t, false, func(h *house) {
+		h.user("ann", true)
+		text, id := h.token("ann", "", time.Hour)
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() { h.in(basic("ann", password)) })
+		}
+		all.Wait()
+		if n := h.dir.accounts.Load(); n != 1 {
+			t.Errorf("50 requests at one time looked the account up %d times", n)
+		}
+		for range 50 {
+			h.in("Bearer " + text)
+		}
+		if n := h.dir.tokens.Load(); n != 1 {
+			t.Errorf("50 requests looked the token up %d times", n)
+		}
+		h.time.advance(2 * time.Minute) // passwords are verified anew, tokens are noted as used
+		h.in(basic("ann", password))
+		h.in("Bearer " + text)
+		if n := h.dir.accounts.Load(); n != 2 {
+			t.Errorf("the account was looked up %d times, want once more after a minute", n)
+		}
+		found, _, err := h.store.APIToken(h.Context(), id)
+		if err != nil || !found.LastUsed.Equal(h.time.now().Truncate(time.Millisecond)) {
+			t.Errorf("the token was last used %s, %v; want %s", found.LastUsed, err, h.time.now())
+		}
+	})
+}
+
+// What another replica changes arrives with the revision that is read again after a second.
+func TestAuthenticator_SeesWhatAnotherReplicaRevokes(t *testing.T) {
+	ends := map[string]struct {
+		end  func(h *house, id string) error
+		says string
+	}{
+		"revoked":  {func(h *house, id string) error { _, err := h.other.RevokeAPIToken(h.Context(), id, ""); return err }, "'ci' was revoked"},
+		"disabled": {func(h *house, _ string) error { return h.other.SetDisabled(h.Context(), "bob", true) }, "User 'bob' is disabled"},
+		"deleted":  {func(h *house, _ string) error { _, err := h.other.DeleteUser(h.Context(), "bob"); return err }, "not valid"},
+	}
+	for name, test := range ends {
+		t.Run(name, func(t *testing.T) {
+			inHouses(t, false, func(h *house) {
+				h.user("ann", true)
+				h.user("bob", false)
+				text, id := h.token("bob", "", time.Hour)
+				h.in("Bearer " + text)
+				if err := test.end(h, id); err != nil {
+					t.Fatal(err)
+				}
+				deadline := time.Now().Add(5 * time.Second)
+				for time.Now().Before(deadline) {
+					if _, err := h.auth.Authenticate(h.Context(), "Bearer "+text, "10.0.0.1"); err != nil {
+						break
+					}
+				}
+				h.out("Bearer "+text, test.says)
+			})
+		})
+	}
+}
+
+func TestAuthenticator_TellsTheHolderOfAnExpiredToken(t *testing.T) {
+	inHouses(t, false, func(h *house) {
+		h.user("ann", true)
+		text, _ := h.token("ann", "", time.Hour)
+		h.in("Bearer " + text)
+		h.time.advance(time.Hour)
+		h.out("Bearer "+text, "expired at "+h.time.now().UTC().Format(time.RFC3339))
+	})
+}
+
+func TestAuthenticator_AnswersAWrongPasswordAndAnUnknownUserAlike(t *testing.T) {
+	inHouses(t, false, func(h *house) {
+		h.user("ann", true)
+		h.in(basic("ann", password))
+		said := map[string]bool{}
+		for _, header := range []string{basic("ann", "wrong"), basic("nobody", password), basic("ann", ""), basic("", "")} {
+			_, err := h.auth.Authenticate(h.Context(), header, "10.0.0.1")
+			said[err.Error()] = true
+		}
+		if len(said) != 1 {
+			t.Errorf("the answers differ: %v", said)
+		}
+		if err := h.store.SetPassword(h.Context(), "ann", ""); err != nil {
+			t.Fatal(err)
+		}
+		h.out(basic("ann", password), "wrong")
+	})
+}
+
+func TestAuthenticator_ThrottlesWhoGuesses(t *testing.T) {
+	inHouses(t, false, func(h *house) {
+		h.user("ann", true)
+		h.in(basic("ann", password))
+		var throttled *auth.ThrottledError
+		tries := 0
+		for ; tries < 20 && !errors.As(h.try(basic("ann", "wrong")), &throttled); tries++ {
+		}
+		if tries > 6 || throttled.RetryAfter < time.Second {
+			t.Errorf("%d guesses were free, then wait %s", tries, throttled.RetryAfter)
+		}
+		h.in(basic("ann", password)) // who has logged in before goes on
+	})
+}
+
+func (h *house) try(header string) error {
+	_, err := h.auth.Authenticate(h.Context(), header, "10.0.0.9")
+	return err
+}
+
+func TestAuthenticator_ASetupTokenMayNothing(t *testing.T) {
+	inHouses(t, true, func(h *house) {
+		text, hash := auth.NewSetupToken()
+		p := h.in("Bearer " + text)
+		o := auth.Object{Kind: auth.Experiment, ID: "1", Name: "x"}
+		if p.SetupHash != hash || p.Unlimited() || p.Level(o) != auth.NoPermissions || p.MayCreate(o) {
+			t.Errorf("a set-up token gives %+v", p)
+		}
+	})
+}
