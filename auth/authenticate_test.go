@@ -77,9 +77,9 @@ func (h *house) user(name string, admin bool) {
 	}
 }
 
-func (h *house) token(user, role string, life time.Duration) (text, id string) {
+func (h *house) token(user, role string) (text, id string) {
 	h.Helper()
-	text, made, err := h.store.CreateAPIToken(h.Context(), models.NewAPIToken{User: user, Name: "ci", Role: role, Lifetime: life})
+	text, made, err := h.store.CreateAPIToken(h.Context(), models.NewAPIToken{User: user, Name: "ci", Role: role, Lifetime: time.Hour})
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestAuthenticator_TakesATokenAsBearerAndAsPassword(t *testing.T) {
 	inHouses(t, false, func(h *house) {
 		h.user("ann", true)
 		h.user("bob", false)
-		text, id := h.token("bob", "", time.Hour)
+		text, id := h.token("bob", "")
 		for _, header := range []string{"Bearer " + text, "bearer  " + text, basic("bob", text), basic("whoever", text)} {
 			if p := h.in(header); p.Name != "bob" || p.Admin || !strings.Contains(p.Credential, id) || strings.Contains(p.Credential, text) {
 				t.Errorf("%+v is not bob with token %s", p, id)
@@ -142,7 +142,7 @@ func TestAuthenticator_TakesATokenAsBearerAndAsPassword(t *testing.T) {
 func TestAuthenticator_AnAdminsTokenWithARoleIsNoAdmin(t *testing.T) {
 	inHouses(t, false, func(h *house) {
 		h.user("ann", true)
-		text, _ := h.token("ann", "viewer", time.Hour)
+		text, _ := h.token("ann", "viewer")
 		p := h.in("Bearer " + text)
 		o := auth.Object{Kind: auth.Experiment, ID: "1", Name: "x"}
 		if p.Unlimited() || p.Level(o) != auth.Read || p.MayCreate(o) {
@@ -154,7 +154,7 @@ func TestAuthenticator_AnAdminsTokenWithARoleIsNoAdmin(t *testing.T) {
 func TestAuthenticator_AsksTheDatabaseOncePerCredentialAndRevision(t *testing.T) {
 	inHouses(t, false, func(h *house) {
 		h.user("ann", true)
-		text, id := h.token("ann", "", time.Hour)
+		text, id := h.token("ann", "")
 		var all sync.WaitGroup
 		for range 50 {
 			all.Go(func() { h.in(basic("ann", password)) })
@@ -197,7 +197,7 @@ func TestAuthenticator_SeesWhatAnotherReplicaRevokes(t *testing.T) {
 			inHouses(t, false, func(h *house) {
 				h.user("ann", true)
 				h.user("bob", false)
-				text, id := h.token("bob", "", time.Hour)
+				text, id := h.token("bob", "")
 				h.in("Bearer " + text)
 				if err := test.end(h, id); err != nil {
 					t.Fatal(err)
@@ -217,7 +217,7 @@ func TestAuthenticator_SeesWhatAnotherReplicaRevokes(t *testing.T) {
 func TestAuthenticator_TellsTheHolderOfAnExpiredToken(t *testing.T) {
 	inHouses(t, false, func(h *house) {
 		h.user("ann", true)
-		text, _ := h.token("ann", "", time.Hour)
+		text, _ := h.token("ann", "")
 		h.in("Bearer " + text)
 		h.time.advance(time.Hour)
 		h.out("Bearer "+text, "expired at "+h.time.now().UTC().Format(time.RFC3339))

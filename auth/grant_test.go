@@ -125,8 +125,11 @@ func TestPrincipal_LevelOnAllIsNeverAboveTheLevelOnOne(t *testing.T) {
 			p.Scope = grants()
 		}
 		for _, o := range []auth.Object{
-			{Kind: auth.Experiment, ID: "12", Name: "a"}, {Kind: auth.Experiment, ID: "7", Name: "b1"}, {Kind: auth.RegisteredModel, Name: "a"},
-			{Kind: auth.RegisteredModel, Name: "*"}, {Kind: auth.RegisteredModel, Name: ""},
+			{Kind: auth.Experiment, ID: "12", Name: "a"},
+			{Kind: auth.Experiment, ID: "7", Name: "b1"},
+			{Kind: auth.RegisteredModel, Name: "a"},
+			{Kind: auth.RegisteredModel, Name: "*"},
+			{Kind: auth.RegisteredModel, Name: ""},
 		} {
 			if all, one := p.LevelOnAll(o.Kind), p.Level(o); all > max(one, auth.NoPermissions) {
 				t.Fatalf("%+v: %s on all, %s on %+v", p, all, one, o)
