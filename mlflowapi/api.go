@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -25,6 +26,7 @@ type API struct {
 	log     *slog.Logger
 	cfg     Config
 	metrics *metrics
+	limiter *auth.Limiter // of guesses at the password that someone wants to change
 }
 
 // Config is what an operator chooses about the HTTP side.
@@ -53,7 +55,7 @@ type Authenticator interface {
 
 // New builds the HTTP handler that serves the store.
 func New(store *models.Store, cfg Config) http.Handler {
-	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version)}
+	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version), limiter: auth.NewLimiter(store, time.Now)}
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.RedirectTrailingSlash = false

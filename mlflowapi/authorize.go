@@ -16,6 +16,8 @@ type target struct {
 	level auth.Level
 	// to is the object's new name, where it gets one.
 	to string
+	// self is the name of the user who needs nothing, as the request is about that user.
+	self string
 }
 
 type targetKind int
@@ -30,6 +32,7 @@ const (
 	modelByName
 	creationModel
 	artifactByPath
+	roleByID
 )
 
 // of is the kind of the objects that decide who may use a target.
@@ -58,6 +61,12 @@ func (loggedIn) targets() []target { return nil }
 type adminOnly struct{}
 
 func (adminOnly) targets() []target { return []target{{kind: administration}} }
+
+// onUser is a user, who may do it without help; others must be administrators.
+func onUser(name string) []target { return []target{{kind: administration, self: name}} }
+
+// isSelf tells whether a user acts under their own name.
+func isSelf(p *auth.Principal, name string) bool { return p.UserID != 0 && p.Name == name }
 
 func onExperiment(id string) []target { return []target{{kind: experimentByID, ref: id}} }
 
@@ -95,9 +104,18 @@ func (a *API) authorize(ctx context.Context, level auth.Level, targets []target)
 }
 
 func (a *API) authorizeTarget(ctx context.Context, p *auth.Principal, need auth.Level, t target) error {
+	if t.self != "" && isSelf(p, t.self) {
+		return nil
+	}
 	switch t.kind {
 	case administration:
 		return p.Forbid("must be an administrator" + scopeNote(p))
+	case roleByID:
+		holds, err := a.holdsRole(ctx, p, t.ref)
+		if err != nil || holds {
+			return err
+		}
+		return p.Forbid("must be an administrator, or have the role, to see it" + scopeNote(p))
 	case creationExperiment:
 		return mayCreate(p, auth.Object{Kind: auth.Experiment, Name: t.ref}, "the experiment '"+t.ref+"'")
 	case creationModel:

@@ -115,6 +115,43 @@ func (a *API) routes() []route {
 		post("logged-models/:model_id/params", auth.Edit, a.logLoggedModelParams),
 		patch("logged-models/:model_id/tags", auth.Edit, a.setLoggedModelTags),
 		del("logged-models/:model_id/tags/:tag_key", auth.Edit, a.deleteLoggedModelTag),
+
+		post("users/create", auth.Manage, a.createUser),
+		get("users/get", auth.Manage, a.getUser),
+		get("users/list", auth.Manage, a.listUsers),
+		get("users/current", auth.Read, a.currentUser),
+		patch("users/update-password", auth.Manage, a.updateUserPassword),
+		patch("users/update-admin", auth.Manage, a.updateUserAdmin),
+		del("users/delete", auth.Manage, a.deleteUser),
+
+		v3(get("users/current/permissions", auth.Read, a.currentUserPermissions)),
+		v3(get("users/permissions/list", auth.Manage, a.listUserPermissions)),
+		v3(get("users/permissions/get", auth.Manage, a.getUserPermission)),
+		v3(post("users/permissions/grant", auth.Manage, a.grantUserPermission)),
+		v3(post("users/permissions/revoke", auth.Manage, a.revokeUserPermission)),
+		v3(get("users/roles/list", auth.Manage, a.listUserRoles)),
+		v3(post("roles/create", auth.Manage, a.createRole)),
+		v3(get("roles/get", auth.Read, a.getRole)),
+		v3(get("roles/list", auth.Read, a.listRoles)),
+		v3(patch("roles/update", auth.Manage, a.updateRole)),
+		v3(del("roles/delete", auth.Manage, a.deleteRole)),
+		v3(post("roles/assign", auth.Manage, a.assignRole)),
+		v3(del("roles/unassign", auth.Manage, a.unassignRole)),
+		v3(get("roles/users/list", auth.Manage, a.listRoleUsers)),
+		v3(post("roles/permissions/add", auth.Manage, a.addRolePermission)),
+		v3(get("roles/permissions/list", auth.Read, a.listRolePermissions)),
+		v3(patch("roles/permissions/update", auth.Manage, a.updateRolePermission)),
+		v3(del("roles/permissions/remove", auth.Manage, a.removeRolePermission)),
+
+		// What MLflow served up to 3.6, and its clients of that time ask for.
+		post("experiments/permissions/create", auth.Manage, a.createExperimentPermission),
+		get("experiments/permissions/get", auth.Manage, a.getExperimentPermission),
+		patch("experiments/permissions/update", auth.Manage, a.updateExperimentPermission),
+		del("experiments/permissions/delete", auth.Manage, a.deleteExperimentPermission),
+		post("registered-models/permissions/create", auth.Manage, a.createModelPermission),
+		get("registered-models/permissions/get", auth.Manage, a.getModelPermission),
+		patch("registered-models/permissions/update", auth.Manage, a.updateModelPermission),
+		del("registered-models/permissions/delete", auth.Manage, a.deleteModelPermission),
 	}
 }
 

@@ -216,15 +216,6 @@ func (t *tx) insertPermission(p RolePermission) (made bool, err error) {
 	return n == 1, err
 }
 
-// RolePermissions gives the permissions of a role.
-func (s *Store) RolePermissions(ctx context.Context, roleID int64) ([]RolePermission, error) {
-	r, err := s.Role(ctx, roleID)
-	if err != nil {
-		return nil, err
-	}
-	return r.Permissions, nil
-}
-
 // RemoveRolePermission takes a permission from its role.
 func (s *Store) RemoveRolePermission(ctx context.Context, id int64) error {
 	return s.update(ctx, func(t *tx) error {
@@ -397,6 +388,19 @@ func (s *Store) HolderRoles(ctx context.Context, h Holder) (roles []*Role, err e
 			query = "JOIN greenroom_role_groups h ON h.role_id = r.id WHERE h.group_id = ?"
 		}
 		roles, err = pick[*Role](t, "SELECT "+roleColumns+" FROM greenroom_roles r "+query+" ORDER BY r.name", holder)
+		if err != nil {
+			return err
+		}
+		return t.loadPermissions(roles)
+	})
+	return roles, err
+}
+
+// RolesOf gives the roles, with their permissions, of a user and of groups.
+func (s *Store) RolesOf(ctx context.Context, userID int64, groups []string) (roles []*Role, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		roles, err = pick[*Role](t, "SELECT "+roleColumns+` FROM greenroom_roles r WHERE r.id IN (SELECT role_id FROM greenroom_role_users WHERE user_id = ?)
+			OR r.id IN (SELECT h.role_id FROM greenroom_role_groups h JOIN greenroom_groups g ON g.id = h.group_id WHERE g.name IN ?) ORDER BY r.name`, userID, groups)
 		if err != nil {
 			return err
 		}

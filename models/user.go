@@ -43,7 +43,7 @@ const (
 // CreateUser makes a user. The first one is an administrator in any case: nobody else could make another.
 func (s *Store) CreateUser(ctx context.Context, n NewUser) (u *User, err error) {
 	if err := auth.CheckUserName(n.Name); err != nil {
-		return nil, invalid("%s", sentence(err))
+		return nil, Refuse(err)
 	}
 	if err := checkLength("issuer", n.Issuer, maxIssuer); err != nil {
 		return nil, err
@@ -277,9 +277,9 @@ func (t *tx) users() ([]*User, error) {
 	return pick[*User](t, "SELECT "+userColumns+" FROM greenroom_users ORDER BY name")
 }
 
-// sentence makes a message to a client of an error that was not written as one.
-func sentence(err error) string {
+// Refuse makes a refusal of what a check of auth has found wrong with a name or password.
+func Refuse(err error) error {
 	text := err.Error()
 	first, size := utf8.DecodeRuneInString(text)
-	return string(unicode.ToUpper(first)) + text[size:] + "."
+	return invalid("%s.", string(unicode.ToUpper(first))+text[size:])
 }

@@ -500,7 +500,7 @@ func TestRenameRegisteredModel_GrantsFollow(t *testing.T) {
 				t.Errorf("%s has %s on the old name", u.Name, got)
 			}
 		}
-		if p := must(s.RolePermissions(ctx, role.ID))(t); p[0].Pattern != "churn" {
+		if p := must(s.Role(ctx, role.ID))(t).Permissions; p[0].Pattern != "churn" {
 			t.Errorf("a role's pattern becomes %s", p[0].Pattern)
 		}
 	})

@@ -1,0 +1,197 @@
+package mlflowapi
+
+import (
+	"context"
+	"errors"
+
+	"greenroom/auth"
+	"greenroom/models"
+)
+
+// user is a user as MLflow's clients read one; those up to 3.6 need the lists.
+type user struct {
+	ID                         int64                  `json:"id"`
+	Username                   string                 `json:"username"`
+	IsAdmin                    bool                   `json:"is_admin"`
+	ExperimentPermissions      []experimentPermission `json:"experiment_permissions"`
+	RegisteredModelPermissions []modelPermission      `json:"registered_model_permissions"`
+}
+
+type userResponse struct {
+	User user `json:"user"`
+}
+
+// answerUser adds what is granted to the user directly.
+func (a *API) answerUser(ctx context.Context, u *models.User, err error) (*userResponse, error) {
+	if err != nil {
+		return nil, err
+	}
+	grants, err := a.store.HeldGrants(ctx, models.Holder{User: u.Name})
+	if err != nil {
+		return nil, err
+	}
+	resp := &userResponse{user{u.ID, u.Name, u.Admin, []experimentPermission{}, []modelPermission{}}}
+	for _, g := range grants {
+		switch g.Kind {
+		case auth.Experiment:
+			resp.User.ExperimentPermissions = append(resp.User.ExperimentPermissions, experimentPermission{g.Pattern, u.ID, legacyName(g.Level)})
+		case auth.RegisteredModel:
+			resp.User.RegisteredModelPermissions = append(resp.User.RegisteredModelPermissions, modelPermission{g.Pattern, u.ID, legacyName(g.Level)})
+		}
+	}
+	return resp, nil
+}
+
+type createUserRequest struct {
+	adminOnly
+	Username string `json:"username" mlflow:"required"`
+	Password string `json:"password" mlflow:"required"`
+}
+
+func (a *API) createUser(ctx context.Context, req *createUserRequest) (*userResponse, error) {
+	if err := auth.CheckUserName(req.Username); err != nil {
+		return nil, models.Refuse(err)
+	}
+	hash, err := newPassword(req.Username, req.Password)
+	if err != nil {
+		return nil, err
+	}
+	u, err := a.store.CreateUser(ctx, models.NewUser{Name: req.Username, PasswordHash: hash})
+	return a.answerUser(ctx, u, err)
+}
+
+func newPassword(name, password string) (hash string, err error) {
+	if err := auth.CheckNewPassword(name, password); err != nil {
+		return "", models.Refuse(err)
+	}
+	return auth.HashPassword(password)
+}
+
+type userRef struct {
+	Username string `json:"username" mlflow:"required"`
+}
+
+func (r userRef) targets() []target { return onUser(r.Username) }
+
+func (a *API) getUser(ctx context.Context, req *userRef) (*userResponse, error) {
+	u, err := a.store.User(ctx, req.Username)
+	return a.answerUser(ctx, u, err)
+}
+
+type listUsersRequest struct{ adminOnly }
+
+type userWithRoles struct {
+	ID       int64  `json:"id"`
+	Username string `json:"username"`
+	IsAdmin  bool   `json:"is_admin"`
+	Roles    []role `json:"roles"`
+}
+
+type listUsersResponse struct {
+	Users []userWithRoles `json:"users"`
+}
+
+func (a *API) listUsers(ctx context.Context, _ *listUsersRequest) (*listUsersResponse, error) {
+	users, roles, err := a.store.UsersWithRoles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &listUsersResponse{Users: make([]userWithRoles, len(users))}
+	for i, u := range users {
+		resp.Users[i] = userWithRoles{u.ID, u.Name, u.Admin, newRoles(roles[u.ID])}
+	}
+	return resp, nil
+}
+
+type currentUserRequest struct{ loggedIn }
+
+type currentUser struct {
+	ID       int64  `json:"id"`
+	Username string `json:"username"`
+	IsAdmin  bool   `json:"is_admin"`
+}
+
+type currentUserResponse struct {
+	User currentUser `json:"user"`
+	// IsBasicAuth says that the user has logged in with a password, and can change it.
+	IsBasicAuth bool `json:"is_basic_auth"`
+}
+
+func (a *API) currentUser(ctx context.Context, _ *currentUserRequest) (*currentUserResponse, error) {
+	p := auth.Of(ctx)
+	return &currentUserResponse{currentUser{p.UserID, p.Name, p.Unlimited()}, p.Credential == "password"}, nil
+}
+
+type updateUserPasswordRequest struct {
+	Username        string `json:"username" mlflow:"required"`
+	Password        string `json:"password" mlflow:"required"`
+	CurrentPassword string `json:"current_password"`
+}
+
+func (r updateUserPasswordRequest) targets() []target { return onUser(r.Username) }
+
+// updateUserPassword asks users for the current password, administrators for their own: a stolen token or an open browser
+// is not enough to take the account over.
+func (a *API) updateUserPassword(ctx context.Context, req *updateUserPasswordRequest) (*empty, error) {
+	if isSelf(auth.Of(ctx), req.Username) {
+		if err := a.checkCurrentPassword(ctx, req); err != nil {
+			return nil, err
+		}
+	}
+	hash, err := newPassword(req.Username, req.Password)
+	if err != nil {
+		return nil, err
+	}
+	return &empty{}, a.store.SetPassword(ctx, req.Username, hash)
+}
+
+func (a *API) checkCurrentPassword(ctx context.Context, req *updateUserPasswordRequest) error {
+	if req.CurrentPassword == "" {
+		return invalid("Current password is required when changing your own password: send it as 'current_password'.")
+	}
+	account, ok, err := a.store.Account(ctx, req.Username)
+	if err != nil {
+		return err
+	}
+	if !ok || account.PasswordHash == nil {
+		return invalid("User '%s' has no password to change; an administrator can set one.", req.Username)
+	}
+	from := "user " + req.Username // instead of an address: the guesses of one user are no hindrance to another
+	if err := a.limiter.Allow(ctx, req.Username, from); err != nil {
+		return err
+	}
+	right, err := auth.VerifyPassword(ctx, *account.PasswordHash, req.CurrentPassword)
+	if err != nil {
+		return err
+	}
+	if !right {
+		return invalid("Current password does not match.")
+	}
+	if req.Password == req.CurrentPassword {
+		err = invalid("New password must differ from the current password.")
+	}
+	return errors.Join(err, a.limiter.Succeeded(ctx, req.Username, from))
+}
+
+type updateUserAdminRequest struct {
+	adminOnly
+	Username string `json:"username" mlflow:"required"`
+	IsAdmin  *bool  `json:"is_admin" mlflow:"required"`
+}
+
+func (a *API) updateUserAdmin(ctx context.Context, req *updateUserAdminRequest) (*empty, error) {
+	return &empty{}, a.store.SetAdmin(ctx, req.Username, *req.IsAdmin)
+}
+
+type deleteUserRequest struct {
+	adminOnly
+	Username string `json:"username" mlflow:"required"`
+}
+
+func (a *API) deleteUser(ctx context.Context, req *deleteUserRequest) (*empty, error) {
+	if isSelf(auth.Of(ctx), req.Username) {
+		return nil, &models.Error{Code: models.BadRequest, Message: "Users cannot delete themselves. Ask another administrator to do it."}
+	}
+	_, err := a.store.DeleteUser(ctx, req.Username)
+	return &empty{}, err
+}
