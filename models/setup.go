@@ -23,7 +23,7 @@ func (s *Store) SetSetupToken(ctx context.Context, hash string, expires time.Tim
 func (s *Store) UseSetupToken(ctx context.Context, hash string, n NewUser, token NewAPIToken) (u *User, text string, err error) {
 	n.Admin, token.User = true, n.Name
 	if err := auth.CheckUserName(n.Name); err != nil {
-		return nil, "", invalid("%s", sentence(err))
+		return nil, "", Refuse(err)
 	}
 	if n.PasswordHash == "" {
 		if err := checkNewToken(token); err != nil {
@@ -73,7 +73,7 @@ func orSetUp(err error) error {
 // start at a time one does.
 func (s *Store) BootstrapAdmin(ctx context.Context, name, passwordHash string) (made bool, err error) {
 	if err := auth.CheckUserName(name); err != nil {
-		return false, invalid("%s", sentence(err))
+		return false, Refuse(err)
 	}
 	// Looked at before a change, as every change empties the caches of log-ins.
 	if state, err := s.IdentityState(ctx); err != nil || state.HasUsers {
