@@ -35,6 +35,8 @@ const (
 type Options struct {
 	// Required asks for a log-in also while there is no user at all.
 	Required bool
+	// Default is what every user may do at least with every experiment and model.
+	Default Level
 	// JWT verifies JWTs; nil refuses them.
 	JWT *JWTVerifier
 	// AdminGroup is the group of an external issuer whose members are administrators; "" for none.
@@ -371,6 +373,6 @@ func (a *Authenticator) principal(ctx context.Context, account Account, credenti
 		return nil, err
 	}
 	return &Principal{
-		UserID: account.ID, Name: account.Name, Admin: account.Admin, Credential: credential, Grants: m.Grants, Groups: m.Groups,
+		UserID: account.ID, Name: account.Name, Admin: account.Admin, Credential: credential, Grants: m.Grants, Groups: m.Groups, Default: a.opts.Default,
 	}, nil
 }

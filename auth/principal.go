@@ -16,7 +16,7 @@ type Principal struct {
 	Credential string
 	// Grants are what the user holds directly and through groups and roles.
 	Grants Grants
-	// Default is the level on every experiment and registered model that none of Grants covers.
+	// Default is the least level on every experiment and registered model, but where a grant says Deny or NoPermissions.
 	Default Level
 	// Scope, when it is not nil, narrows Grants: the level on an object is the lower one of both.
 	Scope Grants
@@ -34,8 +34,9 @@ func (p *Principal) Level(o Object) Level {
 	level := Manage
 	if !p.Admin {
 		var by Grant
-		if level, by = p.Grants.Level(o); by.Kind == "" && o.Kind != Workspace {
-			level = p.Default
+		level, by = p.Grants.Level(o)
+		if o.Kind != Workspace && (by.Kind == "" || level > NoPermissions) {
+			level = max(level, p.Default)
 		}
 	}
 	if p.Scope != nil {
