@@ -95,7 +95,7 @@ func (a *API) getUserPermission(ctx context.Context, req *getUserPermissionReque
 		if err != nil {
 			return nil, err
 		}
-		p = &auth.Principal{UserID: u.ID, Name: u.Name, Admin: u.Admin, Grants: m.Grants}
+		p = &auth.Principal{UserID: u.ID, Name: u.Name, Admin: u.Admin, Grants: m.Grants, Default: p.Default} // which is the same for all
 	}
 	level := p.Level(object)
 	return &getUserPermissionResponse{level >= auth.Use, level.String()}, nil
