@@ -5,6 +5,7 @@ package mlflowapi
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -26,6 +27,7 @@ type API struct {
 	log     *slog.Logger
 	cfg     Config
 	metrics *metrics
+	auditor *auditor
 	limiter *auth.Limiter // of guesses at the password that someone wants to change
 }
 
@@ -41,6 +43,8 @@ type Config struct {
 	Security        Security
 	// Auth tells who makes a request; auth.Off lets everyone do everything.
 	Auth Authenticator
+	// AuditLog gets a line of JSON for every entry of the audit log; nil for none.
+	AuditLog io.Writer
 	// Artifacts is the store behind mlflow-artifacts: locations; nil when this server serves none.
 	Artifacts artifacts.Store
 	// ArtifactFolders are the local folders, by absolute path, that artifact locations may name.
@@ -56,6 +60,7 @@ type Authenticator interface {
 // New builds the HTTP handler that serves the store.
 func New(store *models.Store, cfg Config) http.Handler {
 	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version), limiter: auth.NewLimiter(store, time.Now)}
+	a.auditor = newAuditor(&auditLines{w: cfg.AuditLog, log: cfg.Log, failed: a.metrics.auditFailures.WithLabelValues("file").Inc})
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.RedirectTrailingSlash = false
@@ -104,16 +109,20 @@ func rpc[Req, Resp any, P request[Req]](handle func(context.Context, P) (*Resp, 
 	}
 }
 
-// serve runs one RPC, whose caller needs the level on all its targets, and writes its answer.
-func (a *API) serve(level auth.Level, call call) gin.HandlerFunc {
+// serve runs one RPC, whose caller needs its level on all its targets, and writes its answer.
+func (a *API) serve(r route) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		resp, err := a.limited(c, func(c *gin.Context) (any, error) {
-			req, err := call(c)
+			req, err := r.call(c)
 			if err != nil {
 				return nil, err
 			}
+			noteObject(c, req.targets)
 			ctx := c.Request.Context()
-			if err := a.authorize(ctx, level, req.targets); err != nil {
+			if !r.logging && changesState(c.Request.Method) {
+				ctx = a.audited(c)
+			}
+			if err := a.authorize(ctx, r.level, req.targets); err != nil {
 				return nil, err
 			}
 			return req.answer(ctx)
@@ -136,6 +145,7 @@ func (a *API) stream(level auth.Level, about func(*gin.Context) ([]target, error
 	return func(c *gin.Context) {
 		targets, err := about(c)
 		if err == nil {
+			noteObject(c, targets)
 			err = a.authorize(c.Request.Context(), level, targets)
 		}
 		if err != nil {
@@ -144,6 +154,9 @@ func (a *API) stream(level auth.Level, about func(*gin.Context) ([]target, error
 			}
 			a.fail(c, err)
 			return
+		}
+		if changesState(c.Request.Method) {
+			c.Request = c.Request.WithContext(a.audited(c))
 		}
 		transfer(c)
 	}

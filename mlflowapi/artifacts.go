@@ -31,15 +31,15 @@ func (a *API) mountArtifacts(root *gin.RouterGroup) {
 	for _, api := range []string{"/api", "/ajax-api"} {
 		proxy := root.Group(api + proxyBase)
 		download := a.stream(auth.Read, artifactInPath, a.downloadProxied)
-		proxy.GET("/artifacts", a.serve(auth.Read, rpc(a.listProxied)))
+		proxy.GET("/artifacts", a.serve(route{level: auth.Read, call: rpc(a.listProxied)}))
 		proxy.GET("/artifacts/*path", download)
 		proxy.HEAD("/artifacts/*path", download)
 		proxy.PUT("/artifacts/*path", a.stream(auth.Edit, artifactInPath, a.uploadProxied))
-		proxy.DELETE("/artifacts/*path", a.serve(auth.Manage, onArtifactPath(a.deleteProxied)))
+		proxy.DELETE("/artifacts/*path", a.serve(route{level: auth.Manage, call: onArtifactPath(a.deleteProxied)}))
 		for _, step := range []string{"create", "complete", "abort"} {
-			proxy.POST("/mpu/"+step+"/*path", a.serve(auth.Edit, onArtifactPath(a.unsupported(noMultipartUpload))))
+			proxy.POST("/mpu/"+step+"/*path", a.serve(route{level: auth.Edit, call: onArtifactPath(a.unsupported(noMultipartUpload))}))
 		}
-		proxy.GET("/presigned/*path", a.serve(auth.Read, onArtifactPath(a.unsupported(noMultipartDownload))))
+		proxy.GET("/presigned/*path", a.serve(route{level: auth.Read, call: onArtifactPath(a.unsupported(noMultipartDownload))}))
 	}
 	root.GET("/get-artifact", a.stream(auth.Read, runInQuery("run_id", "run_uuid"), a.getArtifact))
 	root.GET("/model-versions/get-artifact", a.stream(auth.Read, modelInQuery, a.getModelVersionArtifact))
@@ -124,7 +124,7 @@ func (a *API) uploadProxied(c *gin.Context) {
 	body := newUpload(c)
 	store, err := a.servedArtifacts()
 	if err == nil {
-		err = putArtifact(c.Request.Context(), store, artifactPath(c), body)
+		err = a.putArtifact(c.Request.Context(), store, artifactPath(c), body)
 	}
 	if err != nil {
 		body.drain()
@@ -143,7 +143,7 @@ func (a *API) deleteProxied(ctx context.Context, target string) (any, error) {
 	if err := store.Delete(ctx, target); err != nil {
 		return nil, artifactError(target, err)
 	}
-	return empty{}, nil
+	return empty{}, a.store.RecordChange(ctx)
 }
 
 // unsupported answers for what a store of plain files can't do; clients then take the plain route.
@@ -353,7 +353,7 @@ func (a *API) putInRun(c *gin.Context, body *upload) error {
 	if err != nil {
 		return err
 	}
-	return putArtifact(ctx, store, path.Join(root, file), body.limited(maxSmallUpload))
+	return a.putArtifact(ctx, store, path.Join(root, file), body.limited(maxSmallUpload))
 }
 
 type presignedUploadRequest struct {
@@ -431,13 +431,22 @@ func (a *API) presignedDownload(ctx context.Context, req *presignedDownloadReque
 	return nil, notImplemented(noPresignedDownload)
 }
 
-// putArtifact stores body at target.
-func putArtifact(ctx context.Context, store artifacts.Store, target string, body io.Reader) error {
-	err := store.Put(ctx, target, body)
+// putArtifact stores body at target. The audit log has it if there was a file before: one that appears is logging, one that
+// is replaced may be a registered model's. The file is stored by then; an error makes the client send it again.
+func (a *API) putArtifact(ctx context.Context, store artifacts.Store, target string, body io.Reader) error {
+	before, err := store.Open(ctx, target)
+	replaces := err == nil
+	if replaces {
+		before.Close()
+	}
+	err = store.Put(ctx, target, body)
 	if errors.Is(err, fs.ErrNotExist) {
 		return errors.New(err.Error()) // a failure of the store; a Put has nothing to miss
 	}
-	return artifactError(target, err)
+	if err != nil || !replaces {
+		return artifactError(target, err)
+	}
+	return a.store.RecordChange(ctx)
 }
 
 // artifactError turns what a store says into an answer that names the path.

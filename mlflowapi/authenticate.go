@@ -19,7 +19,8 @@ func (a *API) authenticate(c *gin.Context) {
 		a.fail(c, &auth.UnauthenticatedError{Message: "The request has several Authorization headers; send one."})
 		return
 	}
-	p, err := a.cfg.Auth.Authenticate(c.Request.Context(), strings.Join(headers, ""), c.RemoteIP())
+	ctx := models.WithAudit(c.Request.Context(), a.audit(c, loginAction)) // the first log-in of an issuer's user makes the user
+	p, err := a.cfg.Auth.Authenticate(ctx, strings.Join(headers, ""), c.RemoteIP())
 	if err != nil {
 		if changesState(c.Request.Method) {
 			newUpload(c).drain() // a client that is still sending does not hear the answer

@@ -12,6 +12,8 @@ import (
 type target struct {
 	kind targetKind
 	ref  string // the object's id, name or path
+	// version is that of the registered model, where the request is about one; only the audit log tells.
+	version string
 	// level is what the caller needs on the object; NoPermissions for the level of the route.
 	level auth.Level
 	// to is the object's new name, where it gets one.
@@ -83,6 +85,10 @@ func onRuns(ids []string) []target {
 func onLoggedModel(id string) []target { return []target{{kind: loggedModelByID, ref: id}} }
 
 func onModel(name string) []target { return []target{{kind: modelByName, ref: name}} }
+
+func onVersion(name, version string) []target {
+	return []target{{kind: modelByName, ref: name, version: version}}
+}
 
 // authorize refuses a request whose caller lacks the level on one of its targets. A target that does not exist is told as
 // the handler would: there is nothing to protect.

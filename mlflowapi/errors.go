@@ -35,6 +35,7 @@ type errorBody struct {
 // fail answers with the error: the one place where errors become a status and a body.
 func (a *API) fail(c *gin.Context, err error) {
 	status, body := a.errorAnswer(c, err)
+	a.auditRefusal(c, err, body)
 	c.AbortWithStatusJSON(status, body)
 }
 

@@ -87,7 +87,7 @@ type modelVersionRef struct {
 	Version string `json:"version" mlflow:"required"`
 }
 
-func (r modelVersionRef) targets() []target { return onModel(r.Name) }
+func (r modelVersionRef) targets() []target { return onVersion(r.Name, r.Version) }
 
 func (a *API) getModelVersion(ctx context.Context, req *modelVersionRef) (*modelVersionResponse, error) {
 	version, err := models.ParseVersion(req.Version)
@@ -103,7 +103,7 @@ type updateModelVersionRequest struct {
 	Description *string `json:"description"`
 }
 
-func (r updateModelVersionRequest) targets() []target { return onModel(r.Name) }
+func (r updateModelVersionRequest) targets() []target { return onVersion(r.Name, r.Version) }
 
 // updateModelVersion clears the description when none is sent, as MLflow does.
 func (a *API) updateModelVersion(ctx context.Context, req *updateModelVersionRequest) (*modelVersionResponse, error) {
@@ -151,7 +151,7 @@ type getDownloadURIRequest struct {
 	Version string `json:"version"`
 }
 
-func (r getDownloadURIRequest) targets() []target { return onModel(r.Name) }
+func (r getDownloadURIRequest) targets() []target { return onVersion(r.Name, r.Version) }
 
 type getDownloadURIResponse struct {
 	ArtifactURI string `json:"artifact_uri"`
@@ -173,7 +173,7 @@ type setModelVersionTagRequest struct {
 	Value   string `json:"value"`
 }
 
-func (r setModelVersionTagRequest) targets() []target { return onModel(r.Name) }
+func (r setModelVersionTagRequest) targets() []target { return onVersion(r.Name, r.Version) }
 
 func (a *API) setModelVersionTag(ctx context.Context, req *setModelVersionTagRequest) (*empty, error) {
 	version, err := models.ParseVersion(req.Version)
@@ -189,7 +189,7 @@ type deleteModelVersionTagRequest struct {
 	Key     string `json:"key" mlflow:"required"`
 }
 
-func (r deleteModelVersionTagRequest) targets() []target { return onModel(r.Name) }
+func (r deleteModelVersionTagRequest) targets() []target { return onVersion(r.Name, r.Version) }
 
 func (a *API) deleteModelVersionTag(ctx context.Context, req *deleteModelVersionTagRequest) (*empty, error) {
 	version, err := models.ParseVersion(req.Version)
@@ -206,7 +206,7 @@ type transitionStageRequest struct {
 	ArchiveExistingVersions bool   `json:"archive_existing_versions"`
 }
 
-func (r transitionStageRequest) targets() []target { return onModel(r.Name) }
+func (r transitionStageRequest) targets() []target { return onVersion(r.Name, r.Version) }
 
 func (a *API) transitionStage(ctx context.Context, req *transitionStageRequest) (*modelVersionResponse, error) {
 	version, err := models.ParseVersion(req.Version)

@@ -26,6 +26,9 @@ type metrics struct {
 	registry *prometheus.Registry
 	duration *prometheus.HistogramVec // by method, route and status
 	inFlight prometheus.Gauge
+	// auditFailures counts entries that the audit log lacks, by where: database (refusals only) or file.
+	auditFailures *prometheus.CounterVec
+	auditSkipped  prometheus.Counter
 }
 
 func newMetrics(version string) *metrics {
@@ -40,6 +43,14 @@ func newMetrics(version string) *metrics {
 			Name: "greenroom_http_requests_in_flight",
 			Help: "Requests being answered.",
 		}),
+		auditFailures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "greenroom_audit_failures_total",
+			Help: "Entries that could not be written to the audit log, by where: refusals to the database, and any to the file.",
+		}, []string{"where"}),
+		auditSkipped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "greenroom_audit_skipped_total",
+			Help: "Refusals and failed log-ins that are not in the audit log, as too many came in one minute.",
+		}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "greenroom_build_info",
@@ -47,7 +58,9 @@ func newMetrics(version string) *metrics {
 		ConstLabels: prometheus.Labels{"version": version, "mlflow_version": MLflowVersion},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.duration, m.inFlight, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.auditFailures.WithLabelValues("database")
+	m.auditFailures.WithLabelValues("file")
+	m.registry.MustRegister(m.duration, m.inFlight, m.auditFailures, m.auditSkipped, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

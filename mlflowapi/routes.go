@@ -10,32 +10,39 @@ import (
 )
 
 // route is one RPC: path is relative to /api/<version>/<base>/, where base is mlflow, or greenroom for what MLflow has no
-// RPC for; level is what its caller needs on its targets.
+// RPC for; level is what its caller needs on its targets. What it changes goes into the audit log, unless it is marked as logging.
 type route struct {
 	method, version, base, path string
 	level                       auth.Level
 	call                        call
+	logging                     bool
 }
 
 func get[Req, Resp any, P request[Req]](path string, level auth.Level, handle func(context.Context, P) (*Resp, error)) route {
-	return route{http.MethodGet, "2.0", "mlflow", path, level, rpc(handle)}
+	return route{http.MethodGet, "2.0", "mlflow", path, level, rpc(handle), false}
 }
 
 func post[Req, Resp any, P request[Req]](path string, level auth.Level, handle func(context.Context, P) (*Resp, error)) route {
-	return route{http.MethodPost, "2.0", "mlflow", path, level, rpc(handle)}
+	return route{http.MethodPost, "2.0", "mlflow", path, level, rpc(handle), false}
 }
 
 func patch[Req, Resp any, P request[Req]](path string, level auth.Level, handle func(context.Context, P) (*Resp, error)) route {
-	return route{http.MethodPatch, "2.0", "mlflow", path, level, rpc(handle)}
+	return route{http.MethodPatch, "2.0", "mlflow", path, level, rpc(handle), false}
 }
 
 func del[Req, Resp any, P request[Req]](path string, level auth.Level, handle func(context.Context, P) (*Resp, error)) route {
-	return route{http.MethodDelete, "2.0", "mlflow", path, level, rpc(handle)}
+	return route{http.MethodDelete, "2.0", "mlflow", path, level, rpc(handle), false}
 }
 
 // v3 is the route under version 3.0 of the API.
 func v3(r route) route {
 	r.version = "3.0"
+	return r
+}
+
+// logging is a route by which a run or a logged model is filled: there are too many such changes for the audit log.
+func logging(r route) route {
+	r.logging = true
 	return r
 }
 
@@ -60,20 +67,20 @@ func (a *API) routes() []route {
 		post("experiments/set-experiment-tag", auth.Edit, a.setExperimentTag),
 		post("experiments/delete-experiment-tag", auth.Edit, a.deleteExperimentTag),
 
-		post("runs/create", auth.Edit, a.createRun),
+		logging(post("runs/create", auth.Edit, a.createRun)),
 		get("runs/get", auth.Read, a.getRun),
-		post("runs/update", auth.Edit, a.updateRun),
+		logging(post("runs/update", auth.Edit, a.updateRun)),
 		post("runs/delete", auth.Manage, a.deleteRun),
 		post("runs/restore", auth.Manage, a.restoreRun),
 		post("runs/search", auth.Read, a.searchRuns),
-		post("runs/log-metric", auth.Edit, a.logMetric),
-		post("runs/log-parameter", auth.Edit, a.logParam),
-		post("runs/set-tag", auth.Edit, a.setTag),
-		post("runs/delete-tag", auth.Edit, a.deleteTag),
-		post("runs/log-batch", auth.Edit, a.logBatch),
-		post("runs/log-model", auth.Edit, a.logModel),
-		post("runs/log-inputs", auth.Edit, a.logInputs),
-		post("runs/outputs", auth.Edit, a.logOutputs),
+		logging(post("runs/log-metric", auth.Edit, a.logMetric)),
+		logging(post("runs/log-parameter", auth.Edit, a.logParam)),
+		logging(post("runs/set-tag", auth.Edit, a.setTag)),
+		logging(post("runs/delete-tag", auth.Edit, a.deleteTag)),
+		logging(post("runs/log-batch", auth.Edit, a.logBatch)),
+		logging(post("runs/log-model", auth.Edit, a.logModel)),
+		logging(post("runs/log-inputs", auth.Edit, a.logInputs)),
+		logging(post("runs/outputs", auth.Edit, a.logOutputs)),
 		get("metrics/get-history", auth.Read, a.getMetricHistory),
 		get("metrics/get-history-bulk-interval", auth.Read, a.getMetricHistoryInterval),
 
@@ -107,14 +114,14 @@ func (a *API) routes() []route {
 		post("artifacts/presigned-upload-url", auth.Edit, a.presignedUpload),
 		post("artifacts/presigned-download-url", auth.Read, a.presignedDownload),
 
-		post("logged-models", auth.Edit, a.createLoggedModel),
+		logging(post("logged-models", auth.Edit, a.createLoggedModel)),
 		post("logged-models/search", auth.Read, a.searchLoggedModels),
 		get("logged-models/:model_id", auth.Read, a.getLoggedModel),
-		patch("logged-models/:model_id", auth.Edit, a.finalizeLoggedModel),
+		logging(patch("logged-models/:model_id", auth.Edit, a.finalizeLoggedModel)),
 		del("logged-models/:model_id", auth.Manage, a.deleteLoggedModel),
-		post("logged-models/:model_id/params", auth.Edit, a.logLoggedModelParams),
-		patch("logged-models/:model_id/tags", auth.Edit, a.setLoggedModelTags),
-		del("logged-models/:model_id/tags/:tag_key", auth.Edit, a.deleteLoggedModelTag),
+		logging(post("logged-models/:model_id/params", auth.Edit, a.logLoggedModelParams)),
+		logging(patch("logged-models/:model_id/tags", auth.Edit, a.setLoggedModelTags)),
+		logging(del("logged-models/:model_id/tags/:tag_key", auth.Edit, a.deleteLoggedModelTag)),
 
 		post("users/create", auth.Manage, a.createUser),
 		get("users/get", auth.Manage, a.getUser),
@@ -152,6 +159,8 @@ func (a *API) routes() []route {
 		get("registered-models/permissions/get", auth.Manage, a.getModelPermission),
 		patch("registered-models/permissions/update", auth.Manage, a.updateModelPermission),
 		del("registered-models/permissions/delete", auth.Manage, a.deleteModelPermission),
+
+		own(get("audit/search", auth.Read, a.searchAudit)),
 	}
 }
 
@@ -168,7 +177,7 @@ func (a *API) pageRoutes() []route {
 func (a *API) mount(engine *gin.Engine) {
 	root := engine.Group(a.cfg.StaticPrefix)
 	for _, r := range a.routes() {
-		handler := a.serve(r.level, r.call)
+		handler := a.serve(r)
 		for _, base := range []string{"/api/" + r.version, "/ajax-api/" + r.version} {
 			root.Handle(r.method, base+"/"+r.base+"/"+r.path, handler)
 		}
@@ -178,9 +187,9 @@ func (a *API) mount(engine *gin.Engine) {
 	}
 	a.mountArtifacts(root)
 	for _, r := range a.pageRoutes() {
-		root.Handle(r.method, "/ajax-api/"+r.version+"/mlflow/"+r.path, a.serve(r.level, r.call))
+		root.Handle(r.method, "/ajax-api/"+r.version+"/mlflow/"+r.path, a.serve(r))
 	}
-	info := a.serve(auth.NoPermissions, rpc(a.serverInfo))
+	info := a.serve(route{level: auth.NoPermissions, call: rpc(a.serverInfo)})
 	root.GET("/api"+serverInfoPath, info)
 	root.GET("/ajax-api"+serverInfoPath, info)
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -147,6 +148,18 @@ func (t *tx) noteTag(tag Tag) {
 	t.note("value", tag.Value)
 }
 
+// noteSource notes where a version's files come from, without a password or a signature.
+func (t *tx) noteSource(source string) {
+	source, _, _ = strings.Cut(source, "?")
+	u, err := url.Parse(source)
+	switch {
+	case err == nil:
+		t.note("source", shownURL(u))
+	case !strings.Contains(source, "@"):
+		t.note("source", source)
+	}
+}
+
 // plainJSON is JSON that stays readable: < and & are no danger here.
 func plainJSON(value any) []byte {
 	var b bytes.Buffer
@@ -237,10 +250,10 @@ func (s *Store) SearchAudit(ctx context.Context, f AuditFilter) (found []*AuditE
 		where("user_name = ?", f.User)
 	}
 	if f.Object != "" {
-		where(s.pattern("object", f.Object))
+		where("object"+matching, likePattern(f.Object))
 	}
 	if f.Action != "" {
-		where(s.pattern("action", f.Action))
+		where("action"+matching, likePattern(f.Action))
 	}
 	if f.Outcome != "" {
 		where("outcome = ?", f.Outcome)
@@ -254,7 +267,7 @@ func (s *Store) SearchAudit(ctx context.Context, f AuditFilter) (found []*AuditE
 	if f.Before != "" {
 		where("id < ?", f.Before)
 	}
-	q.orderBy(search.Clause{SQL: "id DESC"}).page(Page{Limit: f.Limit})
+	q = q.orderBy(search.Clause{SQL: "id DESC"}).page(Page{Limit: f.Limit})
 	err = s.view(ctx, func(t *tx) error {
 		found, err = pick[*AuditEntry](t, q.text.String(), q.args...)
 		return err
@@ -262,13 +275,9 @@ func (s *Store) SearchAudit(ctx context.Context, f AuditFilter) (found []*AuditE
 	return found, err
 }
 
-// pattern is a condition for a text in which * stands for any.
-func (s *Store) pattern(column, pattern string) (condition string, arg any) {
-	switch {
-	case !strings.Contains(pattern, "*"):
-		return column + " = ?", pattern
-	case s.dialect == search.SQLite: // whose LIKE takes A for a
-		return column + " GLOB ?", strings.NewReplacer("?", "[?]", "[", "[[]").Replace(pattern)
-	}
-	return column + " LIKE ?", strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`, "*", "%").Replace(pattern)
+// matching is the SQL of a text that is like a pattern, in which * stands for any text.
+const matching = ` LIKE ? ESCAPE '\'`
+
+func likePattern(pattern string) string {
+	return strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`, "*", "%").Replace(pattern)
 }

@@ -134,7 +134,7 @@ func (t *tx) createVersion(n NewModelVersion) (*ModelVersion, error) {
 		return nil, err
 	}
 	t.about("registered model '%s' version %d", n.Name, version)
-	t.note("source", n.Source)
+	t.noteSource(n.Source)
 	if id := deref(n.RunID); id != "" {
 		t.note("run_id", id)
 	}
