@@ -87,7 +87,10 @@ func (t target) String() string {
 	case artifactByPath:
 		return "artifact '" + t.ref + "'"
 	}
-	return t.ref
+	if t.self != "" {
+		return "user '" + t.self + "'"
+	}
+	return ""
 }
 
 // auditRefusal leaves an entry for a refusal of a known user, and for a failed log-in. A request without a credential

@@ -49,6 +49,7 @@ func (s *Store) CreateAPIToken(ctx context.Context, n NewAPIToken) (text string,
 			return err
 		}
 		text, made, err = t.createAPIToken(n)
+		t.about("user '%s'", n.User)
 		return err
 	})
 	return text, made, err
@@ -85,6 +86,12 @@ func (t *tx) createAPIToken(n NewAPIToken) (text string, made *APIToken, err err
 	}
 	text, id, hash := auth.NewToken()
 	made = &APIToken{ID: id, Name: n.Name, User: u.Name, Role: n.Role, CreatedAt: t.now, ExpiresAt: t.now + n.Lifetime.Milliseconds()}
+	t.note("token", id)
+	t.note("token_name", n.Name)
+	if n.Role != "" {
+		t.note("role", n.Role)
+	}
+	t.note("expires_at", made.ExpiresAt)
 	_, err = t.exec("INSERT INTO greenroom_tokens (id, secret_hash, user_id, name, role_id, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
 		id, hash, u.ID, n.Name, role, made.CreatedAt, made.ExpiresAt)
 	return text, made, err
@@ -129,7 +136,11 @@ func (s *Store) RevokeAPIToken(ctx context.Context, id, user string) (revoked *A
 			return notFound("API token with id=%s not found: the list of tokens shows their ids.", id)
 		}
 		revoked = &found
+		t.about("user '%s'", found.User)
+		t.note("token", id)
+		t.note("token_name", found.Name)
 		if found.RevokedAt != nil {
+			t.changesNothing()
 			return nil
 		}
 		if _, err := t.changeIdentity(); err != nil {
@@ -160,6 +171,8 @@ func (s *Store) RevokeJWT(ctx context.Context, issuer, id string, expires time.T
 		if _, err := t.exec("DELETE FROM greenroom_revoked_jwts WHERE expires_at < ?", t.now-revokedJWTKept.Milliseconds()); err != nil {
 			return err
 		}
+		t.about("jwt %s", id)
+		t.note("issuer", issuer)
 		_, err := t.exec(`INSERT INTO greenroom_revoked_jwts (issuer, jti, expires_at) VALUES (?, ?, ?)
 			ON CONFLICT (issuer, jti) DO UPDATE SET expires_at = excluded.expires_at WHERE greenroom_revoked_jwts.expires_at < excluded.expires_at`,
 			issuer, id, expires.UnixMilli())
@@ -175,6 +188,7 @@ func (s *Store) RevokeAll(ctx context.Context, user string) (tokens int64, err e
 			return err
 		}
 		tokens, err = t.exec("UPDATE greenroom_tokens SET revoked_at = ? WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ?", t.now, u.ID, t.now)
+		t.note("tokens", tokens)
 		return err
 	})
 	return tokens, err

@@ -83,6 +83,7 @@ func (s *Store) BootstrapAdmin(ctx context.Context, name, passwordHash string) (
 		made = false
 		id, others, err := t.changeFirstUser()
 		if err != nil || others {
+			t.changesNothing()
 			return err
 		}
 		made = true
@@ -102,6 +103,8 @@ func (t *tx) changeFirstUser() (id int64, others bool, err error) {
 
 // insertAdmin makes the first administrator and ends the set-up token.
 func (t *tx) insertAdmin(id int64, n NewUser) error {
+	t.about("user '%s'", n.Name)
+	t.note("admin", true)
 	if _, err := t.insertUser(id, n, nil, true); err != nil {
 		return err
 	}
