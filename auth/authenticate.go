@@ -247,16 +247,9 @@ func (a *Authenticator) apiToken(ctx context.Context, token, address string) (*l
 	case t.Account.Disabled:
 		return nil, disabled(t.Account)
 	}
-	p, err := a.principal(ctx, t.Account, "token "+t.Name+" ("+t.ID+")", nil, nil)
+	p, err := a.PrincipalOf(ctx, t.Account, &t)
 	if err != nil {
 		return nil, err
-	}
-	if t.RoleID != nil {
-		scope, err := a.dir.RoleGrants(ctx, *t.RoleID)
-		if err != nil {
-			return nil, err
-		}
-		p.Scope = append(Grants{}, scope...) // not nil: a role without permissions allows nothing
 	}
 	a.noteUse(ctx, t.ID, now)
 	return &login{principal: p, until: t.ExpiresAt, tokenID: t.ID, noted: now}, nil
@@ -303,6 +296,7 @@ func (a *Authenticator) jwt(ctx context.Context, token, address string) (*login,
 	if !claims.Own && a.opts.AdminGroup != "" && slices.Contains(claims.Groups, a.opts.AdminGroup) {
 		p.Admin = true
 	}
+	p.Expires = claims.ExpiresAt
 	until := a.opts.Now().Add(jwtFresh)
 	if claims.ExpiresAt.Before(until) {
 		until = claims.ExpiresAt
@@ -364,6 +358,26 @@ func (a *Authenticator) password(ctx context.Context, name, password, address st
 		return nil, err
 	}
 	return &login{principal: p, until: a.opts.Now().Add(passwordFresh)}, nil
+}
+
+// PrincipalOf is who logs in as an account: with an API token of it, which is not checked, or with its password for nil.
+func (a *Authenticator) PrincipalOf(ctx context.Context, account Account, t *APIToken) (*Principal, error) {
+	if t == nil {
+		return a.principal(ctx, account, "password", nil, nil)
+	}
+	p, err := a.principal(ctx, account, "token "+t.Name+" ("+t.ID+")", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	p.Expires = t.ExpiresAt
+	if t.RoleID != nil {
+		scope, err := a.dir.RoleGrants(ctx, *t.RoleID)
+		if err != nil {
+			return nil, err
+		}
+		p.Scope, p.ScopeRole = append(Grants{}, scope...), t.Role // not nil: a role without permissions allows nothing
+	}
+	return p, nil
 }
 
 // principal is what an account may do, with the groups and roles that its JWT names.

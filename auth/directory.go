@@ -51,8 +51,9 @@ type Account struct {
 // APIToken is a long-lived token as it is kept: without its secret.
 type APIToken struct {
 	ID, SecretHash, Name string
-	// RoleID is the role that narrows what the token may do; nil for all that its user may.
+	// RoleID is the role that narrows what the token may do, and Role its name; nil and "" for all that its user may.
 	RoleID    *int64
+	Role      string
 	Revoked   bool
 	ExpiresAt time.Time
 	LastUsed  time.Time // zero for never

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"strings"
+	"time"
 )
 
 // Principal is who makes a request, and what they may do.
@@ -18,8 +19,11 @@ type Principal struct {
 	Grants Grants
 	// Default is the least level on every experiment and registered model, but where a grant says Deny or NoPermissions.
 	Default Level
-	// Scope, when it is not nil, narrows Grants: the level on an object is the lower one of both.
-	Scope Grants
+	// Scope, when it is not nil, narrows Grants: the level on an object is the lower one of both. ScopeRole is the role that holds it.
+	Scope     Grants
+	ScopeRole string
+	// Expires is when the credential ends; zero for a password.
+	Expires time.Time
 	// SetupHash is the hash of the set-up token with which the first administrator is about to be made; "" for users.
 	SetupHash string
 	// Groups are the names of the user's groups, from the database and from the JWT.
@@ -31,19 +35,25 @@ func Anyone() *Principal { return &Principal{Admin: true, Credential: "none"} }
 
 // Level is what the principal may do with an object.
 func (p *Principal) Level(o Object) Level {
-	level := Manage
-	if !p.Admin {
-		var by Grant
-		level, by = p.Grants.Level(o)
-		if o.Kind != Workspace && (by.Kind == "" || level > NoPermissions) {
-			level = max(level, p.Default)
-		}
-	}
+	level, _ := p.Held(o)
 	if p.Scope != nil {
 		scope, _ := p.Scope.Level(o)
 		level = min(level, scope)
 	}
 	return level
+}
+
+// Held is what the principal may do with an object but for Scope, and the grant that decides it: no grant for an
+// administrator, and where Default is more than the grants give or none covers the object.
+func (p *Principal) Held(o Object) (level Level, by Grant) {
+	if p.Admin {
+		return Manage, Grant{}
+	}
+	level, by = p.Grants.Level(o)
+	if o.Kind == Workspace || by.Kind != "" && (level <= NoPermissions || level >= p.Default) {
+		return level, by
+	}
+	return p.Default, Grant{}
 }
 
 // LevelOnAll is a level that the principal has on every object of a kind, whatever its name.

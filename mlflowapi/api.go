@@ -55,6 +55,8 @@ type Config struct {
 // *auth.UnauthenticatedError or *auth.ThrottledError.
 type Authenticator interface {
 	Authenticate(ctx context.Context, header, address string) (*auth.Principal, error)
+	// PrincipalOf is who logs in as an account with one of its API tokens, or with its password for nil.
+	PrincipalOf(ctx context.Context, account auth.Account, token *auth.APIToken) (*auth.Principal, error)
 }
 
 // New builds the HTTP handler that serves the store.

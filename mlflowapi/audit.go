@@ -86,6 +86,8 @@ func (t target) String() string {
 		return object
 	case artifactByPath:
 		return "artifact '" + t.ref + "'"
+	case account:
+		t.self = t.ref
 	}
 	if t.self != "" {
 		return "user '" + t.self + "'"

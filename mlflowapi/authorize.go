@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"greenroom/auth"
+	"greenroom/models"
 )
 
 // target is one object that a request is about.
@@ -26,6 +27,8 @@ type targetKind int
 
 const (
 	administration targetKind = iota // users and roles: for administrators only
+	account                          // what belongs to one user ("" for the caller), who needs a credential that no role narrows
+	setup                            // the first administrator: for the holder of the set-up token
 	experimentByID
 	experimentByName
 	creationExperiment
@@ -70,6 +73,14 @@ func onUser(name string) []target { return []target{{kind: administration, self:
 // isSelf tells whether a user acts under their own name.
 func isSelf(p *auth.Principal, name string) bool { return p.UserID != 0 && p.Name == name }
 
+// setupOnly is embedded by the request that makes the first administrator.
+type setupOnly struct{}
+
+func (setupOnly) targets() []target { return []target{{kind: setup}} }
+
+// onAccount is a request about what belongs to one user, "" for the caller.
+func onAccount(user string) []target { return []target{{kind: account, ref: user}} }
+
 func onExperiment(id string) []target { return []target{{kind: experimentByID, ref: id}} }
 
 func onRun(id string) []target { return []target{{kind: runByID, ref: id}} }
@@ -94,6 +105,9 @@ func onVersion(name, version string) []target {
 // the handler would: there is nothing to protect.
 func (a *API) authorize(ctx context.Context, level auth.Level, targets []target) error {
 	p := auth.Of(ctx)
+	if err := authorizeSetup(p, targets); err != nil {
+		return err
+	}
 	if p.Unlimited() {
 		return nil
 	}
@@ -105,6 +119,18 @@ func (a *API) authorize(ctx context.Context, level auth.Level, targets []target)
 		if err := a.authorizeTarget(ctx, p, need, t); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// authorizeSetup keeps the set-up token and all other credentials apart.
+func authorizeSetup(p *auth.Principal, targets []target) error {
+	switch wanted := len(targets) > 0 && targets[0].kind == setup; {
+	case p.SetupHash != "" && !wanted:
+		return p.Forbid("may only make the first administrator: POST a user and a password to /api/3.0/greenroom/setup, then log in as that user")
+	case p.SetupHash == "" && wanted:
+		return &models.Error{Code: models.PermissionDenied, Message: "Set MLFLOW_TRACKING_TOKEN to the set-up token that the server printed when it started. " +
+			"A server that asks nobody to log in, or has users, prints none: make users there with users/create."}
 	}
 	return nil
 }
@@ -122,6 +148,10 @@ func (a *API) authorizeTarget(ctx context.Context, p *auth.Principal, need auth.
 			return err
 		}
 		return p.Forbid("must be an administrator, or have the role, to see it" + scopeNote(p))
+	case account:
+		return mayUseAccount(p, t.ref)
+	case setup:
+		return nil // authorizeSetup has seen the token
 	case creationExperiment:
 		return mayCreate(p, auth.Object{Kind: auth.Experiment, Name: t.ref}, "the experiment '"+t.ref+"'")
 	case creationModel:
@@ -144,6 +174,16 @@ func (a *API) authorizeTarget(ctx context.Context, p *auth.Principal, need auth.
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+func mayUseAccount(p *auth.Principal, user string) error {
+	switch {
+	case p.UserID == 0 || user != "" && user != p.Name:
+		return p.Forbid("must be an administrator" + scopeNote(p) + ", as this is about another user")
+	case p.Scope != nil:
+		return p.Forbid("logged in with a token that a role narrows, and this takes a password, a JWT or a token without a role")
 	}
 	return nil
 }

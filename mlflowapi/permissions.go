@@ -87,15 +87,13 @@ func (a *API) getUserPermission(ctx context.Context, req *getUserPermissionReque
 	}
 	p := auth.Of(ctx)
 	if !isSelf(p, req.Username) {
-		u, err := a.store.User(ctx, req.Username)
+		account, err := a.account(ctx, req.Username)
 		if err != nil {
 			return nil, err
 		}
-		m, err := a.store.Membership(ctx, u.ID, nil, nil)
-		if err != nil {
+		if p, err = a.cfg.Auth.PrincipalOf(ctx, account, nil); err != nil {
 			return nil, err
 		}
-		p = &auth.Principal{UserID: u.ID, Name: u.Name, Admin: u.Admin, Grants: m.Grants, Default: p.Default} // which is the same for all
 	}
 	level := p.Level(object)
 	return &getUserPermissionResponse{level >= auth.Use, level.String()}, nil

@@ -161,6 +161,14 @@ func (a *API) routes() []route {
 		del("registered-models/permissions/delete", auth.Manage, a.deleteModelPermission),
 
 		own(get("audit/search", auth.Read, a.searchAudit)),
+		own(post("setup", auth.NoPermissions, a.setUp)),
+		own(get("auth/whoami", auth.NoPermissions, a.whoAmI)),
+		own(get("auth/explain", auth.Manage, a.explain)),
+		own(post("tokens/create", auth.NoPermissions, a.createToken)),
+		own(get("tokens/list", auth.NoPermissions, a.listTokens)),
+		own(post("tokens/revoke", auth.NoPermissions, a.revokeToken)),
+		own(post("tokens/revoke-jwt", auth.NoPermissions, a.revokeJWT)),
+		own(post("users/revoke-all", auth.NoPermissions, a.revokeAll)),
 	}
 }
 

@@ -32,12 +32,16 @@ func (n named) Authenticate(ctx context.Context, header, _ string) (*auth.Princi
 	if err != nil || !ok {
 		return nil, &auth.UnauthenticatedError{Message: "nobody"}
 	}
-	m, err := n.store.Membership(ctx, a.ID, nil, nil)
-	p := &auth.Principal{UserID: a.ID, Name: a.Name, Admin: a.Admin, Grants: m.Grants, Groups: m.Groups, Credential: "password"}
-	if scoped {
+	p, err := n.PrincipalOf(ctx, a, nil)
+	if scoped && err == nil {
 		p.Scope, err = n.store.RoleGrants(ctx, 1)
 	}
 	return p, err
+}
+
+func (n named) PrincipalOf(ctx context.Context, a auth.Account, _ *auth.APIToken) (*auth.Principal, error) {
+	m, err := n.store.Membership(ctx, a.ID, nil, nil)
+	return &auth.Principal{UserID: a.ID, Name: a.Name, Admin: a.Admin, Grants: m.Grants, Groups: m.Groups, Credential: "password"}, err
 }
 
 // team is a server with an administrator (ada), the owner of experiment 1 and the model churn (bob), and two others.

@@ -69,15 +69,16 @@ func (s *Store) APIToken(ctx context.Context, id string) (found auth.APIToken, o
 	err = s.view(ctx, func(t *tx) error {
 		type row struct {
 			TokenID, SecretHash, TokenName string
+			Role                           string
 			RoleID, RevokedAt, LastUsedAt  *int64
 			ExpiresAt                      int64
 			auth.Account
 		}
 		var r row
-		r, ok, err = pickOne[row](t, `SELECT t.id AS token_id, t.secret_hash, t.name AS token_name, t.role_id, t.revoked_at, t.last_used_at, t.expires_at, `+accountColumns+`
-			FROM greenroom_tokens t JOIN greenroom_users u ON u.id = t.user_id WHERE t.id = ?`, id)
+		r, ok, err = pickOne[row](t, `SELECT t.id AS token_id, t.secret_hash, t.name AS token_name, t.role_id, COALESCE(r.name, '') AS role, t.revoked_at, t.last_used_at, t.expires_at, `+accountColumns+`
+			FROM greenroom_tokens t JOIN greenroom_users u ON u.id = t.user_id LEFT JOIN greenroom_roles r ON r.id = t.role_id WHERE t.id = ?`, id)
 		found = auth.APIToken{
-			ID: r.TokenID, SecretHash: r.SecretHash, Name: r.TokenName, RoleID: r.RoleID, Revoked: r.RevokedAt != nil,
+			ID: r.TokenID, SecretHash: r.SecretHash, Name: r.TokenName, RoleID: r.RoleID, Role: r.Role, Revoked: r.RevokedAt != nil,
 			ExpiresAt: time.UnixMilli(r.ExpiresAt), Account: r.Account,
 		}
 		if r.LastUsedAt != nil {

@@ -1,0 +1,182 @@
+package mlflowapi
+
+import (
+	"context"
+	"time"
+
+	"greenroom/auth"
+	"greenroom/models"
+)
+
+// apiToken is a token in an answer; times are milliseconds since 1970.
+type apiToken struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	User     string `json:"user"`
+	Role     string `json:"role,omitempty"`
+	Created  int64  `json:"created"`
+	Expires  int64  `json:"expires"`
+	LastUsed *int64 `json:"last_used,omitempty"` // to the minute
+	Revoked  *int64 `json:"revoked,omitempty"`
+}
+
+func newAPIToken(t models.APIToken) apiToken {
+	return apiToken{t.ID, t.Name, t.User, t.Role, t.CreatedAt, t.ExpiresAt, t.LastUsedAt, t.RevokedAt}
+}
+
+type createTokenRequest struct {
+	User    string `json:"user"` // "" for the caller
+	Name    string `json:"name" mlflow:"required"`
+	Role    string `json:"role"`
+	Expires string `json:"expires" mlflow:"required"` // how long from now, such as 90d
+}
+
+func (r createTokenRequest) targets() []target { return onAccount(r.User) }
+
+type createTokenResponse struct {
+	Token string   `json:"token"` // shown this once
+	Info  apiToken `json:"info"`
+}
+
+func (a *API) createToken(ctx context.Context, req *createTokenRequest) (*createTokenResponse, error) {
+	user, err := orCaller(ctx, req.User)
+	if err != nil {
+		return nil, err
+	}
+	lifetime, err := auth.ParseLifetime(req.Expires)
+	if err != nil {
+		return nil, models.Refuse(err)
+	}
+	text, made, err := a.store.CreateAPIToken(ctx, models.NewAPIToken{User: user, Name: req.Name, Role: req.Role, Lifetime: lifetime})
+	if err != nil {
+		return nil, err
+	}
+	return &createTokenResponse{text, newAPIToken(*made)}, nil
+}
+
+// orCaller is the user whom a request names, else the caller.
+func orCaller(ctx context.Context, user string) (string, error) {
+	p := auth.Of(ctx)
+	if user == "" && p.UserID == 0 {
+		return "", invalid("Name the user in parameter 'user': you are not logged in as one.")
+	}
+	if user == "" {
+		user = p.Name
+	}
+	return user, nil
+}
+
+type listTokensRequest struct {
+	User string `json:"user"` // "" for all, and for the caller's own where the caller is no administrator
+}
+
+func (r listTokensRequest) targets() []target { return onAccount(r.User) }
+
+type listTokensResponse struct {
+	Tokens []apiToken `json:"tokens"`
+}
+
+func (a *API) listTokens(ctx context.Context, req *listTokensRequest) (*listTokensResponse, error) {
+	user := req.User
+	if user == "" {
+		user = ownOnly(ctx)
+	}
+	found, err := a.store.APITokens(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	resp := &listTokensResponse{Tokens: []apiToken{}}
+	for _, t := range found {
+		resp.Tokens = append(resp.Tokens, newAPIToken(t))
+	}
+	return resp, nil
+}
+
+// ownOnly is the caller's name, or "" for an administrator, whose requests are about everyone.
+func ownOnly(ctx context.Context) string {
+	p := auth.Of(ctx)
+	if p.Unlimited() {
+		return ""
+	}
+	return p.Name
+}
+
+type revokeTokenRequest struct {
+	ID string `json:"id" mlflow:"required"`
+}
+
+func (revokeTokenRequest) targets() []target { return onAccount("") }
+
+type revokeTokenResponse struct {
+	Info apiToken `json:"info"`
+}
+
+func (a *API) revokeToken(ctx context.Context, req *revokeTokenRequest) (*revokeTokenResponse, error) {
+	revoked, err := a.store.RevokeAPIToken(ctx, req.ID, ownOnly(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return &revokeTokenResponse{newAPIToken(*revoked)}, nil
+}
+
+type revokeJWTRequest struct {
+	adminOnly
+	Issuer    string `json:"issuer" mlflow:"required"`
+	JTI       string `json:"jti" mlflow:"required"`
+	ExpiresAt *int64 `json:"expires_at" mlflow:"required"` // milliseconds since 1970
+}
+
+func (a *API) revokeJWT(ctx context.Context, req *revokeJWTRequest) (*empty, error) {
+	return &empty{}, a.store.RevokeJWT(ctx, req.Issuer, req.JTI, time.UnixMilli(*req.ExpiresAt))
+}
+
+type revokeAllRequest struct {
+	User string `json:"user"` // "" for the caller
+}
+
+func (r revokeAllRequest) targets() []target { return onAccount(r.User) }
+
+type revokeAllResponse struct {
+	RevokedTokens int64 `json:"revoked_tokens"`
+}
+
+// revokeAll ends the tokens and JWTs of a user; who has the password logs in again.
+func (a *API) revokeAll(ctx context.Context, req *revokeAllRequest) (*revokeAllResponse, error) {
+	user, err := orCaller(ctx, req.User)
+	if err != nil {
+		return nil, err
+	}
+	n, err := a.store.RevokeAll(ctx, user)
+	return &revokeAllResponse{n}, err
+}
+
+// setupTokenLifetime is that of the token for an administrator who is made without a password.
+const setupTokenLifetime = 30 * 24 * time.Hour
+
+type setupRequest struct {
+	setupOnly
+	User     string `json:"user" mlflow:"required"`
+	Password string `json:"password"`
+}
+
+type setupResponse struct {
+	User string `json:"user"`
+	// Token logs in an administrator without a password.
+	Token string `json:"token,omitempty"`
+}
+
+func (a *API) setUp(ctx context.Context, req *setupRequest) (*setupResponse, error) {
+	n := models.NewUser{Name: req.User}
+	if req.Password != "" {
+		hash, err := newPassword(req.User, req.Password)
+		if err != nil {
+			return nil, err
+		}
+		n.PasswordHash = hash
+	}
+	u, token, err := a.store.UseSetupToken(ctx, auth.Of(ctx).SetupHash, n, models.NewAPIToken{Name: "set-up", Lifetime: setupTokenLifetime})
+	if err != nil {
+		return nil, err
+	}
+	return &setupResponse{u.Name, token}, nil
+}
