@@ -268,8 +268,18 @@ func TestIssuer_LastGoodKeysOutliveAnOutage(t *testing.T) {
 	close(gate)
 	l.want("new key joins that fetch", "2", nil, 3)
 	l.want("old key", "1", auth.ErrInvalidToken, 3)
-	if got := strings.Count(l.logs.String(), "level=WARN"); got != 2 {
-		t.Errorf("%d warnings for 2 failed fetches:\n%s", got, l.logs)
+
+	// An answer that is no key set is an outage as well; an empty key set is the issuer's word.
+	l.clock.advance(5 * time.Minute)
+	l.issuer.answers(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{}`) })
+	l.want("known key after a broken answer", "2", nil, 4)
+	l.clock.advance(31 * time.Second)
+	l.issuer.answers(nil)
+	l.publish()
+	l.want("unknown key while no keys are published", "1", auth.ErrIssuerUnavailable, 5)
+	l.want("withdrawn key while no keys are published", "2", auth.ErrIssuerUnavailable, 5)
+	if got := strings.Count(l.logs.String(), "level=WARN"); got != 4 {
+		t.Errorf("%d warnings for 4 failed fetches:\n%s", got, l.logs)
 	}
 }
 

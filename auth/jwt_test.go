@@ -309,6 +309,7 @@ func TestVerify_RefusesForgeries(t *testing.T) {
 		"kid a list":                            kid([]string{"ed"}),
 		"kid of 8 KB":                           kid(strings.Repeat("k", 8<<10)),
 		"no kid where there are several":        kid(nil),
+		"no kid, but one key for its alg":       sign(t, jwt.SigningMethodES384, w.p384, nil, w.claims),
 		"jwk":                                   lured(map[string]any{"jwk": rotten}),
 		"jku":                                   lured(map[string]any{"jku": lure.URL + "/jwks"}),
 		"x5u":                                   lured(map[string]any{"x5u": lure.URL + "/jwks"}),

@@ -299,6 +299,31 @@ func TestKeyFile_ThatBreaksLeavesTheLastGoodKeys(t *testing.T) {
 	}
 }
 
+func TestKeyFile_IsReadAgainWhenOverwrittenInPlace(t *testing.T) {
+	clock := newClock()
+	path, _ := newKeyFile(t, "EdDSA")
+	verifier := newVerifier(t, auth.JWTOptions{KeyFile: path, Now: clock.now})
+	old := mint(t, path)
+	other, _ := newKeyFile(t, "EdDSA")
+	content, err := os.ReadFile(other) // of the same size
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(path, time.Time{}, time.Now().Add(time.Second)); err != nil { // the file system's clock may be coarse
+		t.Fatal(err)
+	}
+	clock.advance(time.Second)
+	if _, err := verifier.Verify(t.Context(), old); !errors.Is(err, auth.ErrInvalidToken) {
+		t.Errorf("token of the key that was there: %v", err)
+	}
+	if _, err := verifier.Verify(t.Context(), mint(t, other)); err != nil {
+		t.Errorf("token of the key that is there: %v", err)
+	}
+}
+
 func TestKeyFile_UnsafeOnesAreRefused(t *testing.T) {
 	ed, other, secret := edKey(t), edKey(t), []byte(strings.Repeat("s", 32))
 	key := func(kid string, key any, extra map[string]any) map[string]any { return jwk(t, kid, key, extra) }
