@@ -89,6 +89,9 @@ func (t target) String() string {
 	case account:
 		t.self = t.ref
 	}
+	if t.kind == roleByID {
+		return "role " + t.ref
+	}
 	if t.self != "" {
 		return "user '" + t.self + "'"
 	}

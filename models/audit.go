@@ -26,17 +26,29 @@ const (
 
 // AuditEntry is one entry of the audit log, which only grows.
 type AuditEntry struct {
-	ID         string          `json:"id"`      // a UUID of version 7: in the order of time
-	At         int64           `json:"at"`      // milliseconds since 1970
-	UserID     *int64          `json:"user_id"` // nil for nobody in particular, and for who could not log in
-	UserName   string          `json:"user_name"`
-	Credential string          `json:"credential"` // what the user logged in with, without any secret
-	Action     string          `json:"action"`     // such as model-versions/transition-stage
-	Object     string          `json:"object"`     // such as registered model 'churn' version 42
-	Outcome    AuditOutcome    `json:"outcome"`
-	Detail     json.RawMessage `json:"detail"` // a JSON object of what changed, or why it was refused
-	RequestID  string          `json:"request_id"`
-	Address    string          `json:"address"`
+	ID         string       `json:"id"`      // a UUID of version 7: in the order of time
+	At         int64        `json:"at"`      // milliseconds since 1970
+	UserID     *int64       `json:"user_id"` // nil for nobody in particular, and for who could not log in
+	UserName   string       `json:"user_name"`
+	Credential string       `json:"credential"` // what the user logged in with, without any secret
+	Action     string       `json:"action"`     // such as model-versions/transition-stage
+	Object     string       `json:"object"`     // such as registered model 'churn' version 42
+	Outcome    AuditOutcome `json:"outcome"`
+	Detail     AuditDetail  `json:"detail"`
+	RequestID  string       `json:"request_id"`
+	Address    string       `json:"address"`
+}
+
+// AuditDetail is the text of a JSON object: what changed, or why it was refused.
+type AuditDetail string
+
+// MarshalJSON implements json.Marshaler.
+func (d AuditDetail) MarshalJSON() ([]byte, error) { return []byte(d), nil }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *AuditDetail) UnmarshalJSON(text []byte) error {
+	*d = AuditDetail(text)
+	return nil
 }
 
 // The columns' sizes, in characters.
@@ -213,14 +225,14 @@ func (t *tx) record(a Audit, outcome AuditOutcome) (AuditEntry, error) {
 	e := AuditEntry{
 		ID: id.String(), At: t.now, UserName: column(t.by.Name, maxAuditName), Credential: column(t.by.Credential, maxCredential),
 		Action: column(a.Action, maxAuditName), Object: column(a.Object, maxAuditObject), Outcome: outcome,
-		Detail:    fmt.Appendf(nil, "{%s}", t.changed.detail.Bytes()),
+		Detail:    AuditDetail("{" + t.changed.detail.String() + "}"),
 		RequestID: column(a.RequestID, maxAuditAddress), Address: column(a.Address, maxAuditAddress),
 	}
 	if t.by.UserID != 0 {
 		e.UserID = &t.by.UserID
 	}
 	_, err = t.exec("INSERT INTO greenroom_audit ("+auditColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		e.ID, e.At, e.UserID, e.UserName, e.Credential, e.Action, e.Object, e.Outcome, string(e.Detail), e.RequestID, e.Address)
+		e.ID, e.At, e.UserID, e.UserName, e.Credential, e.Action, e.Object, e.Outcome, e.Detail, e.RequestID, e.Address)
 	if err != nil {
 		return AuditEntry{}, fmt.Errorf("record in the audit log: %w", err)
 	}
