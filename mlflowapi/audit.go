@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -61,11 +62,13 @@ func (a *API) action(c *gin.Context) string {
 		}
 	}
 	path = strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/*path")
-	if m := c.Request.Method; m == http.MethodPut || m == http.MethodDelete && !strings.Contains(path, "delete") {
+	if m := c.Request.Method; m == http.MethodPut || m == http.MethodDelete && !saysDelete.MatchString(path) {
 		return m + " " + path
 	}
 	return path
 }
+
+var saysDelete = regexp.MustCompile(`/(delete|remove|unassign)[^/]*$`)
 
 // String names a target in the audit log.
 func (t target) String() string {

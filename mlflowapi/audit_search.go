@@ -64,7 +64,7 @@ func (a *API) searchAudit(ctx context.Context, req *searchAuditRequest) (*search
 	if err != nil {
 		return nil, err
 	}
-	resp := &searchAuditResponse{Entries: found}
+	resp := &searchAuditResponse{Entries: append([]*models.AuditEntry{}, found...)} // [] for none
 	if len(found) > size {
 		resp.Entries = found[:size]
 		token, err := json.Marshal(auditPage{found[size-1].ID})

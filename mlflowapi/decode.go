@@ -477,7 +477,11 @@ func setSlice(dst reflect.Value, path string, v any, set func(reflect.Value, str
 }
 
 func wrongType(path string, v any) error {
-	return invalid("Invalid value %s for parameter '%s' supplied:  Hint: Value was of type '%s'.%s", shown(v), path, pythonType(v), apiDocsHint)
+	value := shown(v)
+	if strings.Contains(path, "password") {
+		value = "(not shown)"
+	}
+	return invalid("Invalid value %s for parameter '%s' supplied:  Hint: Value was of type '%s'.%s", value, path, pythonType(v), apiDocsHint)
 }
 
 // pythonType names a JSON value's type as MLflow's messages do.
