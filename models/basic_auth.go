@@ -108,8 +108,13 @@ func readBasicAuth(ctx context.Context, uri string) (*basicAuth, error) {
 	}
 	if !withRoles || revision == rolesAreMovedIn { // otherwise the old tables are only kept to go back
 		for _, old := range [][2]string{
-			{"experiment", "experiment_id"}, {"registered_model", "name"}, {"workspace", "'*'"},
-			{"scorer", "scorer_name"}, {"gateway_secret", "secret_id"}, {"gateway_endpoint", "endpoint_id"}, {"gateway_model_definition", "model_definition_id"},
+			{"experiment", "experiment_id"},
+			{"registered_model", "name"},
+			{"workspace", "'*'"},
+			{"scorer", "scorer_name"},
+			{"gateway_secret", "secret_id"},
+			{"gateway_endpoint", "endpoint_id"},
+			{"gateway_model_definition", "model_definition_id"},
 		} {
 			kind, pattern := old[0], old[1]
 			table := kind + "_permissions"
@@ -181,7 +186,7 @@ func openBasicAuth(ctx context.Context, uri string) (db *sql.DB, tables []string
 		tables = append(tables, name)
 		return err
 	})
-	if err == nil && !(slices.Contains(tables, "users") && slices.Contains(tables, "experiment_permissions")) {
+	if err == nil && (!slices.Contains(tables, "users") || !slices.Contains(tables, "experiment_permissions")) {
 		err = fmt.Errorf("%s is not a database of MLflow's basic-auth app: it has no tables users and experiment_permissions; its path is the database_uri of basic_auth.ini", target)
 	}
 	if err != nil {
@@ -207,7 +212,7 @@ func (i *importer) run() error {
 	if err != nil {
 		return err
 	}
-	roles, holders, err := i.makeRoles(users)
+	roles, holders, err := i.makeRoles()
 	if err != nil {
 		return err
 	}
@@ -272,6 +277,10 @@ func (i *importer) makeUsers() (made map[int64]string, err error) {
 		i.done.Users++
 		admins = admins || u.admin
 	}
+	if i.done.Users > 0 {
+		i.tell("in MLflow all users may create experiments and models, and read everything unless default_permission in basic_auth.ini says otherwise: " +
+			"here, give them the role editor or viewer, or start the server with --default-permission READ")
+	}
 	if !admins && i.done.Users > 0 {
 		if admins, _, err = pickOne[bool](i.tx, "SELECT EXISTS (SELECT 1 FROM greenroom_users WHERE is_admin AND NOT disabled)"); err != nil {
 			return nil, err
@@ -284,7 +293,7 @@ func (i *importer) makeUsers() (made map[int64]string, err error) {
 }
 
 // makeRoles gives the ids here of roles by their ids there, and the user of each role that holds a user's direct permissions.
-func (i *importer) makeRoles(users map[int64]string) (roles, holders map[int64]int64, err error) {
+func (i *importer) makeRoles() (roles, holders map[int64]int64, err error) {
 	roles, holders = map[int64]int64{}, map[int64]int64{}
 	for _, r := range i.source.roles {
 		if r.workspace != workspace {

@@ -89,7 +89,7 @@ func TestImportBasicAuth_OfReleasesUpTo3_6(t *testing.T) {
 				if diff := cmp.Diff(Imported{Users: 4, Grants: 5, Skipped: 2}, done); diff != "" {
 					t.Error(diff)
 				}
-				wantTold(t, told, `user "x:y" was left out: `, "EDIT on experiment 'myexperiment' of user 'carl' was left out: 'myexperiment' is no experiment's id")
+				wantTold(t, told, "in MLflow all users may create", `user "x:y" was left out: `, "EDIT on experiment 'myexperiment' of user 'carl' was left out: 'myexperiment' is no experiment's id")
 				checkImported(t, s)
 				carl := must(s.User(t.Context(), "carl"))(t)
 				if got := levelOf(t, s, carl, auth.Object{Kind: auth.Experiment, ID: "1"}); got != auth.Read {
@@ -111,7 +111,7 @@ func TestImportBasicAuth_Of3_17(t *testing.T) {
 				if diff := cmp.Diff(Imported{Users: 4, Roles: 3, Assignments: 4, Grants: 6, Skipped: 6}, done); diff != "" {
 					t.Error(diff)
 				}
-				wantTold(t, told, `user "x:y" was left out: `, "role 'y' of workspace 'other' was left out", "role 'guest' of workspace 'research' was left out",
+				wantTold(t, told, "in MLflow all users may create", `user "x:y" was left out: `, "role 'y' of workspace 'other' was left out", "role 'guest' of workspace 'research' was left out",
 					"DENY on run '*' of role 'deployer' was left out: resource_type 'run' has no permissions of its own",
 					"READ on prompt '*' of role 'deployer' was left out", "USE on gateway_endpoint 'chat' of role 'deployer' was left out",
 					"role 'viewer' exists here with other permissions; the imported one is 'viewer (imported)'",
