@@ -15,28 +15,29 @@ type whoAmIRequest struct{ loggedIn }
 
 // whoAmI is the caller as the server sees the request.
 type whoAmI struct {
-	Name       string   `json:"name"` // "" where nobody has to log in
-	Admin      bool     `json:"admin"`
+	ID         int64    `json:"id"`       // 0 where nobody has to log in
+	Username   string   `json:"username"` // "" likewise
+	IsAdmin    bool     `json:"is_admin"`
 	Groups     []string `json:"groups"`
 	Credential string   `json:"credential"`
-	// Expires is when the credential ends, in milliseconds since 1970; absent for a password.
-	Expires *int64 `json:"expires,omitempty"`
+	// ExpiresAt is when the credential ends, in milliseconds since 1970; absent for a password.
+	ExpiresAt *int64 `json:"expires_at,omitempty"`
 	// Role narrows what the credential may do; absent for all that the user may.
 	Role string `json:"role,omitempty"`
 }
 
 func (a *API) whoAmI(ctx context.Context, _ *whoAmIRequest) (*whoAmI, error) {
 	p := auth.Of(ctx)
-	w := &whoAmI{Name: p.Name, Admin: p.Unlimited(), Groups: append([]string{}, p.Groups...), Credential: p.Credential, Role: p.ScopeRole}
+	w := &whoAmI{ID: p.UserID, Username: p.Name, IsAdmin: p.Unlimited(), Groups: append([]string{}, p.Groups...), Credential: p.Credential, Role: p.ScopeRole}
 	if !p.Expires.IsZero() {
 		expires := p.Expires.UnixMilli()
-		w.Expires = &expires
+		w.ExpiresAt = &expires
 	}
 	return w, nil
 }
 
 type explainRequest struct {
-	User string `json:"user" mlflow:"required"`
+	Username string `json:"username"` // "" for the caller
 	// One of these, or none for what the user may create.
 	ExperimentID   string `json:"experiment_id"`
 	ExperimentName string `json:"experiment_name"`
@@ -47,8 +48,11 @@ type explainRequest struct {
 
 // targets are what a caller needs MANAGE on who is neither an administrator nor the user.
 func (r explainRequest) targets() []target {
+	if r.Username == "" {
+		return nil
+	}
 	t := r.object()
-	t.level, t.self = auth.Manage, r.User
+	t.level, t.self = auth.Manage, r.Username
 	return []target{t}
 }
 
@@ -79,7 +83,7 @@ func (r explainRequest) check() error {
 
 // explanation says what a user may do with an object, and why. Lines say it in sentences.
 type explanation struct {
-	User         string    `json:"user"`
+	Username     string    `json:"username"`
 	ResourceType auth.Kind `json:"resource_type"`
 	// ResourceID is an experiment's id or a model's name; ExperimentName is for callers who may read it.
 	ResourceID     string `json:"resource_id,omitempty"`
@@ -89,7 +93,7 @@ type explanation struct {
 	Permission string `json:"permission"`
 	// MayCreate is there where the object does not exist, and for the server itself.
 	MayCreate *bool `json:"may_create,omitempty"`
-	Admin     bool  `json:"admin"`
+	IsAdmin   bool  `json:"is_admin"`
 	Disabled  bool  `json:"disabled"`
 	// DefaultPermission is the least that every user has, but where a grant denies.
 	DefaultPermission string           `json:"default_permission"`
@@ -119,7 +123,11 @@ func (a *API) explain(ctx context.Context, req *explainRequest) (*explanation, e
 	if err := req.check(); err != nil {
 		return nil, err
 	}
-	account, err := a.account(ctx, req.User)
+	user, err := orCaller(ctx, req.Username)
+	if err != nil {
+		return nil, err
+	}
+	account, err := a.account(ctx, user)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +140,7 @@ func (a *API) explain(ctx context.Context, req *explainRequest) (*explanation, e
 		return nil, err
 	}
 	e := explainLevel(p, o)
-	e.User, e.Exists, e.Disabled = account.Name, exists, account.Disabled
+	e.Username, e.Exists, e.Disabled = account.Name, exists, account.Disabled
 	if !exists || o.Kind == auth.Workspace {
 		may := p.MayCreate(o)
 		e.MayCreate = &may
@@ -209,7 +217,7 @@ func (a *API) explainedObject(ctx context.Context, req *explainRequest) (o auth.
 func explainLevel(p *auth.Principal, o auth.Object) *explanation {
 	_, by := p.Held(o)
 	e := &explanation{
-		ResourceType: o.Kind, ResourceID: o.ID, Permission: p.Level(o).String(), Admin: p.Admin, DefaultPermission: p.Default.String(),
+		ResourceType: o.Kind, ResourceID: o.ID, Permission: p.Level(o).String(), IsAdmin: p.Admin, DefaultPermission: p.Default.String(),
 		Groups: append([]string{}, p.Groups...), Grants: explainGrants(p.Grants, o, by),
 	}
 	if o.Kind == auth.RegisteredModel {
@@ -259,7 +267,7 @@ func (e *explanation) sentences(p *auth.Principal, o auth.Object) []string {
 	switch {
 	case p.UserID == 0:
 		return append(lines, "This server asks nobody to log in: everyone may do everything.")
-	case e.Admin:
+	case e.IsAdmin:
 		lines = append(lines, "The user is an administrator, who may do everything: grants do not matter.")
 	case len(e.Grants) == 0 && o.Kind == auth.Workspace:
 		lines = append(lines, "No grant to the user, or to the user's groups and roles, is about the server.")
@@ -297,7 +305,7 @@ func said(grants []explainedGrant) []string {
 }
 
 func (e *explanation) headline(level auth.Level, o auth.Object) string {
-	user := "User '" + e.User + "'"
+	user := "User '" + e.Username + "'"
 	if e.MayCreate != nil {
 		what := "experiments and registered models of any name"
 		if o.Kind != auth.Workspace {

@@ -54,32 +54,32 @@ func TestExplain_SaysWhy(t *testing.T) {
 			query string
 			want  []string
 		}{
-			{"user=bob&model=churn-eu", []string{
+			{"username=bob&model=churn-eu", []string{
 				"User 'bob' has EDIT on registered model 'churn-eu' and may see and change it, but not delete it.",
 				"Decided by EDIT by pattern churn-* (the user).", "Also READ by pattern * (role viewer).",
 			}},
-			{"user=bob&experiment_name=churn", []string{
+			{"username=bob&experiment_name=churn", []string{
 				"User 'bob' has DENY on experiment 1 and may not even see it.",
 				"Decided by DENY by name churn (the user), which overrules every other grant.", "Also READ by pattern * (role viewer).",
 			}},
-			{"user=bob&model=churn-eu&token=" + token, []string{
+			{"username=bob&model=churn-eu&token=" + token, []string{
 				"User 'bob' has READ on registered model 'churn-eu' and may see it, but not change it.",
 				"Decided by EDIT by pattern churn-* (the user).", "Also READ by pattern * (role viewer).",
 				"The token's role viewer allows READ at most.", "Decided by READ by pattern * (the token's role).", "The token ends at " + ends + ".",
 			}},
-			{"user=carl&experiment_id=1", []string{"User 'carl' has NO_PERMISSIONS on experiment 1 and may not even see it.", noGrant}},
-			{"user=carl&model=new", []string{
+			{"username=carl&experiment_id=1", []string{"User 'carl' has NO_PERMISSIONS on experiment 1 and may not even see it.", noGrant}},
+			{"username=carl&model=new", []string{
 				"User 'carl' may not create the registered model 'new', which does not exist: that takes USE on the server, as the role editor has, or EDIT on a pattern that matches the name.", noGrant,
 			}},
-			{"user=bob&model=churn-us", []string{
+			{"username=bob&model=churn-us", []string{
 				"User 'bob' may create the registered model 'churn-us', which does not exist.",
 				"Decided by EDIT by pattern churn-* (the user).", "Also READ by pattern * (role viewer).",
 			}},
-			{"user=carl", []string{
+			{"username=carl", []string{
 				"User 'carl' may not create experiments and registered models of any name: that takes USE on the server, as the role editor has, or EDIT on a pattern that matches the name.",
 				"No grant to the user, or to the user's groups and roles, is about the server.",
 			}},
-			{"user=ada&experiment_id=1", []string{
+			{"username=ada&experiment_id=1", []string{
 				"User 'ada' has MANAGE on experiment 1 and may see, change and delete it, and grant permissions on it.",
 				"The user is an administrator, who may do everything: grants do not matter.",
 			}},
@@ -89,13 +89,13 @@ func TestExplain_SaysWhy(t *testing.T) {
 			}
 		}
 		want := map[string]any{
-			"user": "bob", "resource_type": "registered_model", "resource_id": "churn-eu", "exists": true, "permission": "EDIT", "admin": false, "disabled": false,
+			"username": "bob", "resource_type": "registered_model", "resource_id": "churn-eu", "exists": true, "permission": "EDIT", "is_admin": false, "disabled": false,
 			"default_permission": "NO_PERMISSIONS", "groups": []any{}, "grants": []any{
 				map[string]any{"permission": "EDIT", "pattern": "churn-*", "exact": false, "via": "the user", "decides": true},
 				map[string]any{"permission": "READ", "pattern": "*", "exact": false, "via": "role viewer", "decides": false},
 			},
 		}
-		got := s.ok("ada", "GET", "auth/explain?user=bob&model=churn-eu", "")
+		got := s.ok("ada", "GET", "auth/explain?username=bob&model=churn-eu", "")
 		delete(got, "lines")
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
@@ -116,7 +116,7 @@ func TestExplain_SaysWhatTheServerDoes(t *testing.T) {
 		if level != auth.NoPermissions {
 			s.grant(auth.RegisteredModel, "m", level)
 		}
-		if got := s.ok("ada", "GET", "auth/explain?user=bob&model=m", "")["permission"]; got != level.String() {
+		if got := s.ok("ada", "GET", "auth/explain?username=bob&model=m", "")["permission"]; got != level.String() {
 			t.Errorf("explains %v, want %s", got, level)
 		}
 		status, _ := s.call("bob", "GET", "/api/2.0/mlflow/registered-models/get?name=m", "")
@@ -134,29 +134,29 @@ func TestExplain_AnswersAdministratorsManagersAndTheUser(t *testing.T) {
 	onGuarded(t, func(t *testing.T, s *guardedServer) {
 		s.ok("ada", "POST", "/api/2.0/mlflow/registered-models/create", `{"name": "m"}`)
 		s.ok("ada", "POST", "/api/2.0/mlflow/experiments/create", `{"name": "secret plans"}`)
-		s.refused("bob", "GET", "auth/explain?user=carl&model=m", "", 403, "User 'bob' needs MANAGE on registered model 'm' (has NO_PERMISSIONS)")
-		s.refused("bob", "GET", "auth/explain?user=carl", "", 403, "User 'bob' must be an administrator")
-		s.refused("", "GET", "auth/explain?user=carl&model=m", "", 401, "You are not logged in")
-		if got := s.ok("bob", "GET", "auth/explain?user=bob&experiment_id=1", ""); got["experiment_name"] != nil {
+		s.refused("bob", "GET", "auth/explain?username=carl&model=m", "", 403, "User 'bob' needs MANAGE on registered model 'm' (has NO_PERMISSIONS)")
+		s.refused("bob", "GET", "auth/explain?username=carl", "", 403, "User 'bob' must be an administrator")
+		s.refused("", "GET", "auth/explain?username=carl&model=m", "", 401, "You are not logged in")
+		if got := s.ok("bob", "GET", "auth/explain?username=bob&experiment_id=1", ""); got["experiment_name"] != nil {
 			t.Errorf("bob, who may not read it, is told the experiment's name: %v", got)
 		}
 		s.grant(auth.RegisteredModel, "m", auth.Manage)
-		if got := s.lines("bob", "user=carl&model=m")[0]; got != "User 'carl' has NO_PERMISSIONS on registered model 'm' and may not even see it." {
+		if got := s.lines("bob", "username=carl&model=m")[0]; got != "User 'carl' has NO_PERMISSIONS on registered model 'm' and may not even see it." {
 			t.Error(got)
 		}
 		scoped, _ := s.newToken("bob", `{"name": "ci", "role": "viewer", "expires": "1d"}`)
-		s.refused(scoped, "GET", "auth/explain?user=carl&model=m", "", 403, "User 'bob' needs MANAGE on registered model 'm' (has READ: the token's role allows no more)")
+		s.refused(scoped, "GET", "auth/explain?username=carl&model=m", "", 403, "User 'bob' needs MANAGE on registered model 'm' (has READ: the token's role allows no more)")
 		want := []string{
 			"User 'bob' has READ on registered model 'm' and may see it, but not change it.",
 			"Decided by MANAGE on exactly this one (the user).", "The token's role viewer allows READ at most.", "Decided by READ by pattern * (the token's role).",
 		}
-		if diff := cmp.Diff(want, s.lines(scoped, "user=bob&model=m")); diff != "" {
+		if diff := cmp.Diff(want, s.lines(scoped, "model=m")); diff != "" {
 			t.Errorf("a token's own explanation: %s", diff)
 		}
 		if err := s.store.SetDisabled(t.Context(), "carl", true); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.lines("ada", "user=carl&model=m")[1]; got != "The user is disabled and cannot log in, until an administrator enables the user." {
+		if got := s.lines("ada", "username=carl&model=m")[1]; got != "The user is disabled and cannot log in, until an administrator enables the user." {
 			t.Error(got)
 		}
 	})
@@ -169,13 +169,12 @@ func TestExplain_Refuses(t *testing.T) {
 			status int
 			prefix string
 		}{
-			"model=m":                          {400, "Missing value for required parameter 'user'"},
-			"user=dora&model=m":                {404, "User with username=dora not found"},
-			"user=bob&experiment_id=99":        {404, "No Experiment with id=99 exists"},
-			"user=bob&experiment_id=x":         {400, "Invalid experiment ID 'x'"},
-			"user=bob&model=m&token=none":      {404, "User 'bob' has no API token with id=none"},
-			"user=carl&model=m&token=" + token: {404, "User 'carl' has no API token with id=" + token},
-			"user=bob&model=m&experiment_id=0": {400, "Give one of 'experiment_id', 'experiment_name' and 'model'"},
+			"username=dora&model=m":                {404, "User with username=dora not found"},
+			"username=bob&experiment_id=99":        {404, "No Experiment with id=99 exists"},
+			"username=bob&experiment_id=x":         {400, "Invalid experiment ID 'x'"},
+			"username=bob&model=m&token=none":      {404, "User 'bob' has no API token with id=none"},
+			"username=carl&model=m&token=" + token: {404, "User 'carl' has no API token with id=" + token},
+			"username=bob&model=m&experiment_id=0": {400, "Give one of 'experiment_id', 'experiment_name' and 'model'"},
 		} {
 			s.refused("ada", "GET", "auth/explain?"+query, "", want.status, want.prefix)
 		}
@@ -185,7 +184,7 @@ func TestExplain_Refuses(t *testing.T) {
 func TestExplain_OnAnOpenServer(t *testing.T) {
 	s := newTrackingServer(t)
 	s.ok("POST", "users/create", `{"username": "ada", "password": "password of ada"}`)
-	got := s.ok("GET", "/api/3.0/greenroom/auth/explain?user=ada&model=m", "")
+	got := s.ok("GET", "/api/3.0/greenroom/auth/explain?username=ada&model=m", "")
 	if lines := fmt.Sprint(got["lines"]); lines != "[User 'ada' may create the registered model 'm', which does not exist. This server asks nobody to log in: everyone may do everything.]" {
 		t.Error(lines)
 	}

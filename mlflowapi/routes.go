@@ -169,6 +169,18 @@ func (a *API) routes() []route {
 		own(post("tokens/revoke", auth.NoPermissions, a.revokeToken)),
 		own(post("tokens/revoke-jwt", auth.NoPermissions, a.revokeJWT)),
 		own(post("users/revoke-all", auth.NoPermissions, a.revokeAll)),
+		own(patch("users/update-disabled", auth.Manage, a.updateDisabled)),
+		own(post("groups/create", auth.Manage, a.createGroup)),
+		own(get("groups/get", auth.Manage, a.getGroup)),
+		own(get("groups/list", auth.Manage, a.listGroups)),
+		own(del("groups/delete", auth.Manage, a.deleteGroup)),
+		own(post("groups/add-member", auth.Manage, a.addGroupMember)),
+		own(post("groups/remove-member", auth.Manage, a.removeGroupMember)),
+		own(post("groups/roles/assign", auth.Manage, a.assignGroupRole)),
+		own(post("groups/roles/unassign", auth.Manage, a.unassignGroupRole)),
+		own(post("groups/permissions/grant", auth.Manage, a.grantGroupPermission)),
+		own(post("groups/permissions/revoke", auth.Manage, a.revokeGroupPermission)),
+		own(get("groups/permissions/list", auth.Manage, a.listGroupPermissions)),
 	}
 }
 

@@ -10,14 +10,14 @@ import (
 
 // apiToken is a token in an answer; times are milliseconds since 1970.
 type apiToken struct {
-	ID       string `json:"id"`
-	Name     string `json:"name"`
-	User     string `json:"user"`
-	Role     string `json:"role,omitempty"`
-	Created  int64  `json:"created"`
-	Expires  int64  `json:"expires"`
-	LastUsed *int64 `json:"last_used,omitempty"` // to the minute
-	Revoked  *int64 `json:"revoked,omitempty"`
+	ID         string `json:"id"`
+	Name       string `json:"name"`
+	Username   string `json:"username"`
+	Role       string `json:"role,omitempty"`
+	CreatedAt  int64  `json:"created_at"`
+	ExpiresAt  int64  `json:"expires_at"`
+	LastUsedAt *int64 `json:"last_used_at,omitempty"` // to the minute
+	RevokedAt  *int64 `json:"revoked_at,omitempty"`
 }
 
 func newAPIToken(t models.APIToken) apiToken {
@@ -25,13 +25,13 @@ func newAPIToken(t models.APIToken) apiToken {
 }
 
 type createTokenRequest struct {
-	User    string `json:"user"` // "" for the caller
-	Name    string `json:"name" mlflow:"required"`
-	Role    string `json:"role"`
-	Expires string `json:"expires" mlflow:"required"` // how long from now, such as 90d
+	Username string `json:"username"` // "" for the caller
+	Name     string `json:"name" mlflow:"required"`
+	Role     string `json:"role"`
+	Expires  string `json:"expires" mlflow:"required"` // how long from now, such as 90d
 }
 
-func (r createTokenRequest) targets() []target { return onAccount(r.User) }
+func (r createTokenRequest) targets() []target { return onAccount(r.Username) }
 
 type createTokenResponse struct {
 	Token string   `json:"token"` // shown this once
@@ -39,7 +39,7 @@ type createTokenResponse struct {
 }
 
 func (a *API) createToken(ctx context.Context, req *createTokenRequest) (*createTokenResponse, error) {
-	user, err := orCaller(ctx, req.User)
+	user, err := orCaller(ctx, req.Username)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (a *API) createToken(ctx context.Context, req *createTokenRequest) (*create
 func orCaller(ctx context.Context, user string) (string, error) {
 	p := auth.Of(ctx)
 	if user == "" && p.UserID == 0 {
-		return "", invalid("Name the user in parameter 'user': you are not logged in as one.")
+		return "", invalid("Name the user in parameter 'username': you are not logged in as one.")
 	}
 	if user == "" {
 		user = p.Name
@@ -67,17 +67,17 @@ func orCaller(ctx context.Context, user string) (string, error) {
 }
 
 type listTokensRequest struct {
-	User string `json:"user"` // "" for all, and for the caller's own where the caller is no administrator
+	Username string `json:"username"` // "" for all, and for the caller's own where the caller is no administrator
 }
 
-func (r listTokensRequest) targets() []target { return onAccount(r.User) }
+func (r listTokensRequest) targets() []target { return onAccount(r.Username) }
 
 type listTokensResponse struct {
 	Tokens []apiToken `json:"tokens"`
 }
 
 func (a *API) listTokens(ctx context.Context, req *listTokensRequest) (*listTokensResponse, error) {
-	user := req.User
+	user := req.Username
 	if user == "" {
 		user = ownOnly(ctx)
 	}
@@ -131,10 +131,10 @@ func (a *API) revokeJWT(ctx context.Context, req *revokeJWTRequest) (*empty, err
 }
 
 type revokeAllRequest struct {
-	User string `json:"user"` // "" for the caller
+	Username string `json:"username"` // "" for the caller
 }
 
-func (r revokeAllRequest) targets() []target { return onAccount(r.User) }
+func (r revokeAllRequest) targets() []target { return onAccount(r.Username) }
 
 type revokeAllResponse struct {
 	RevokedTokens int64 `json:"revoked_tokens"`
@@ -142,7 +142,7 @@ type revokeAllResponse struct {
 
 // revokeAll ends the tokens and JWTs of a user; who has the password logs in again.
 func (a *API) revokeAll(ctx context.Context, req *revokeAllRequest) (*revokeAllResponse, error) {
-	user, err := orCaller(ctx, req.User)
+	user, err := orCaller(ctx, req.Username)
 	if err != nil {
 		return nil, err
 	}
@@ -155,20 +155,20 @@ const setupTokenLifetime = 30 * 24 * time.Hour
 
 type setupRequest struct {
 	setupOnly
-	User     string `json:"user" mlflow:"required"`
+	Username string `json:"username" mlflow:"required"`
 	Password string `json:"password"`
 }
 
 type setupResponse struct {
-	User string `json:"user"`
+	User currentUser `json:"user"`
 	// Token logs in an administrator without a password.
 	Token string `json:"token,omitempty"`
 }
 
 func (a *API) setUp(ctx context.Context, req *setupRequest) (*setupResponse, error) {
-	n := models.NewUser{Name: req.User}
+	n := models.NewUser{Name: req.Username}
 	if req.Password != "" {
-		hash, err := newPassword(req.User, req.Password)
+		hash, err := newPassword(req.Username, req.Password)
 		if err != nil {
 			return nil, err
 		}
@@ -178,5 +178,5 @@ func (a *API) setUp(ctx context.Context, req *setupRequest) (*setupResponse, err
 	if err != nil {
 		return nil, err
 	}
-	return &setupResponse{u.Name, token}, nil
+	return &setupResponse{currentUser{u.ID, u.Name, u.Admin}, token}, nil
 }

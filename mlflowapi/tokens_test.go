@@ -166,13 +166,13 @@ func (s *guardedServer) newToken(as, body string) (text, id string) {
 func TestTokens_FromCreationToRevocation(t *testing.T) {
 	onGuarded(t, func(t *testing.T, s *guardedServer) {
 		text, id := s.newToken("bob", `{"name": "ci", "role": "viewer", "expires": "90d"}`)
-		if who := s.ok(text, "GET", "auth/whoami", ""); who["name"] != "bob" || who["role"] != "viewer" || who["credential"] != "token ci ("+id+")" ||
-			who["expires"] != float64(s.now.Add(90*24*time.Hour).UnixMilli()) {
+		if who := s.ok(text, "GET", "auth/whoami", ""); who["username"] != "bob" || who["role"] != "viewer" || who["credential"] != "token ci ("+id+")" ||
+			who["expires_at"] != float64(s.now.Add(90*24*time.Hour).UnixMilli()) {
 			t.Errorf("whoami with the token: %v", who)
 		}
 		list := s.ok("bob", "GET", "tokens/list", "")["tokens"].([]any)
-		if len(list) != 1 || dig(list[0], "id") != id || dig(list[0], "name") != "ci" || dig(list[0], "user") != "bob" || dig(list[0], "role") != "viewer" ||
-			dig(list[0], "last_used") == nil || dig(list[0], "revoked") != nil {
+		if len(list) != 1 || dig(list[0], "id") != id || dig(list[0], "name") != "ci" || dig(list[0], "username") != "bob" || dig(list[0], "role") != "viewer" ||
+			dig(list[0], "last_used_at") == nil || dig(list[0], "revoked_at") != nil {
 			t.Errorf("got %v", list)
 		}
 		if shown := fmt.Sprint(list); strings.Contains(shown, "hash") || strings.Contains(shown, text[len("greenroom_")+len(id)+1:]) {
@@ -181,7 +181,7 @@ func TestTokens_FromCreationToRevocation(t *testing.T) {
 		s.ok("bob", "POST", "tokens/revoke", `{"id": "`+id+`"}`)
 		s.ok("bob", "POST", "tokens/revoke", `{"id": "`+id+`"}`)
 		s.refused(text, "GET", "auth/whoami", "", 401, "The token 'ci' was revoked")
-		if list := s.ok("bob", "GET", "tokens/list", "")["tokens"].([]any); dig(list[0], "revoked") == nil {
+		if list := s.ok("bob", "GET", "tokens/list", "")["tokens"].([]any); dig(list[0], "revoked_at") == nil {
 			t.Errorf("got %v", list)
 		}
 		if _, secret, _ := strings.Cut(text, id); strings.Contains(s.logged(), secret) {
@@ -202,13 +202,13 @@ func TestTokens_End(t *testing.T) {
 func TestTokens_AreTheirOwnersBusinessAndTheAdministrators(t *testing.T) {
 	onGuarded(t, func(t *testing.T, s *guardedServer) {
 		_, bobs := s.newToken("bob", `{"name": "b", "expires": "1d"}`)
-		_, carls := s.newToken("ada", `{"user": "carl", "name": "c", "expires": "1d"}`)
-		s.refused("bob", "POST", "tokens/create", `{"user": "ada", "name": "x", "expires": "1d"}`, 403, "User 'bob' must be an administrator")
-		s.refused("bob", "GET", "tokens/list?user=carl", "", 403, "User 'bob' must be an administrator")
+		_, carls := s.newToken("ada", `{"username": "carl", "name": "c", "expires": "1d"}`)
+		s.refused("bob", "POST", "tokens/create", `{"username": "ada", "name": "x", "expires": "1d"}`, 403, "User 'bob' must be an administrator")
+		s.refused("bob", "GET", "tokens/list?username=carl", "", 403, "User 'bob' must be an administrator")
 		s.refused("bob", "POST", "tokens/revoke", `{"id": "`+carls+`"}`, 404, "API token with id="+carls+" not found")
-		s.refused("bob", "POST", "users/revoke-all", `{"user": "carl"}`, 403, "User 'bob' must be an administrator")
+		s.refused("bob", "POST", "users/revoke-all", `{"username": "carl"}`, 403, "User 'bob' must be an administrator")
 		s.refused("bob", "POST", "tokens/revoke-jwt", `{"issuer": "i", "jti": "j", "expires_at": 9}`, 403, "User 'bob' must be an administrator")
-		for path, want := range map[string]string{"tokens/list": "[b c]", "tokens/list?user=carl": "[c]", "tokens/list?user=ada": "[]"} {
+		for path, want := range map[string]string{"tokens/list": "[b c]", "tokens/list?username=carl": "[c]", "tokens/list?username=ada": "[]"} {
 			names := []any{}
 			for _, token := range s.ok("ada", "GET", path, "")["tokens"].([]any) {
 				names = append(names, dig(token, "name"))
@@ -220,7 +220,7 @@ func TestTokens_AreTheirOwnersBusinessAndTheAdministrators(t *testing.T) {
 		if list := s.ok("bob", "GET", "tokens/list", "")["tokens"].([]any); len(list) != 1 || dig(list[0], "id") != bobs {
 			t.Errorf("bob sees %v", list)
 		}
-		s.ok("bob", "GET", "/ajax-api/3.0/greenroom/tokens/list?user=bob", "")
+		s.ok("bob", "GET", "/ajax-api/3.0/greenroom/tokens/list?username=bob", "")
 		s.ok("ada", "POST", "tokens/revoke", `{"id": "`+bobs+`"}`)
 		s.refused("", "GET", "tokens/list", "", 401, "You are not logged in")
 		s.refused("bob", "GET", "/api/2.0/preview/greenroom/tokens/list", "", 404, "There is no")
@@ -231,14 +231,14 @@ func TestTokens_WithARoleMakeNoOthers(t *testing.T) {
 	onGuarded(t, func(t *testing.T, s *guardedServer) {
 		scoped, id := s.newToken("ada", `{"name": "ci", "role": "manager", "expires": "1d"}`)
 		for _, body := range []string{
-			`{"name": "x", "expires": "1d"}`, `{"name": "x", "role": "manager", "expires": "1d"}`, `{"user": "ada", "name": "x", "expires": "1d"}`,
+			`{"name": "x", "expires": "1d"}`, `{"name": "x", "role": "manager", "expires": "1d"}`, `{"username": "ada", "name": "x", "expires": "1d"}`,
 		} {
 			s.refused(scoped, "POST", "tokens/create", body, 403, "User 'ada' logged in with a token that a role narrows")
 		}
-		s.refused(scoped, "POST", "tokens/create", `{"user": "bob", "name": "x", "expires": "1d"}`, 403, "User 'ada' must be an administrator, with a token that no role narrows")
+		s.refused(scoped, "POST", "tokens/create", `{"username": "bob", "name": "x", "expires": "1d"}`, 403, "User 'ada' must be an administrator, with a token that no role narrows")
 		s.refused(scoped, "POST", "tokens/revoke", `{"id": "`+id+`"}`, 403, "User 'ada' logged in with a token that a role narrows")
 		s.refused(scoped, "POST", "tokens/revoke-jwt", `{"issuer": "i", "jti": "j", "expires_at": 9}`, 403, "User 'ada' must be an administrator, with a token")
-		if who := s.ok(scoped, "GET", "auth/whoami", ""); who["admin"] != false {
+		if who := s.ok(scoped, "GET", "auth/whoami", ""); who["is_admin"] != false {
 			t.Errorf("got %v", who)
 		}
 		whole, _ := s.newToken("bob", `{"name": "all", "expires": "1d"}`)
@@ -263,7 +263,7 @@ func TestCreateToken_Refuses(t *testing.T) {
 		{`{"name": "x", "expires": "99999999999d"}`, 400, `"99999999999d" is not a lifetime`},
 		{`{"name": "x", "expires": "1d", "role": "boss"}`, 404, "Role with name=boss not found"},
 		{`{"name": "x", "expires": "1d", "role": "__user_1__"}`, 400, "Role \"__user_1__\" holds what is granted"},
-		{`{"name": "x", "expires": "1d", "user": "dora"}`, 404, "User with username=dora not found"},
+		{`{"name": "x", "expires": "1d", "username": "dora"}`, 404, "User with username=dora not found"},
 		{`{"name": "` + strings.Repeat("x", 256) + `", "expires": "1d"}`, 400, "'name' exceeds the maximum length of 255 characters"},
 	} {
 		s.refused("ada", "POST", "tokens/create", test.body, test.status, test.prefix)
@@ -284,7 +284,7 @@ func TestRevokeAll_LeavesThePassword(t *testing.T) {
 		s.refused(two, "GET", "auth/whoami", "", 401, "The token 'two' was revoked")
 		s.ok(carls, "GET", "auth/whoami", "")
 		s.ok("bob", "GET", "auth/whoami", "")
-		s.ok("ada", "POST", "users/revoke-all", `{"user": "carl"}`)
+		s.ok("ada", "POST", "users/revoke-all", `{"username": "carl"}`)
 		s.refused(carls, "GET", "auth/whoami", "", 401, "The token 'three' was revoked")
 	})
 }
@@ -297,10 +297,10 @@ func TestSetup_MakesTheFirstAdministrator(t *testing.T) {
 			t.Fatal(set, err)
 		}
 		other, _ := auth.NewSetupToken()
-		s.refused("", "POST", "setup", `{"user": "ada"}`, 401, "You are not logged in")
-		s.refused(other, "POST", "setup", `{"user": "eve", "password": "password of eve"}`, 401, "The set-up token is not the newest one")
-		s.refused(token, "POST", "setup", `{"user": "ada", "password": "short"}`, 400, "The password must be at least 12 characters")
-		s.refused(token, "POST", "setup", `{"user": "a:b", "password": "password of a:b"}`, 400, "The user's name")
+		s.refused("", "POST", "setup", `{"username": "ada"}`, 401, "You are not logged in")
+		s.refused(other, "POST", "setup", `{"username": "eve", "password": "password of eve"}`, 401, "The set-up token is not the newest one")
+		s.refused(token, "POST", "setup", `{"username": "ada", "password": "short"}`, 400, "The password must be at least 12 characters")
+		s.refused(token, "POST", "setup", `{"username": "a:b", "password": "password of a:b"}`, 400, "The user's name")
 		for _, path := range []string{"auth/whoami", "tokens/list", "/api/2.0/mlflow/experiments/search?max_results=1", "/api/2.0/mlflow/experiments/get?experiment_id=0"} {
 			s.refused(token, "GET", path, "", 403, "User 'setup' may only make the first administrator: POST a user and a password to /api/3.0/greenroom/setup")
 		}
@@ -308,7 +308,7 @@ func TestSetup_MakesTheFirstAdministrator(t *testing.T) {
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
-				if status, _ := s.call(token, "POST", "setup", `{"user": "ada", "password": "password of ada"}`); status == http.StatusOK {
+				if status, _ := s.call(token, "POST", "setup", `{"username": "ada", "password": "password of ada"}`); status == http.StatusOK {
 					winners.Add(1)
 				}
 			})
@@ -317,11 +317,11 @@ func TestSetup_MakesTheFirstAdministrator(t *testing.T) {
 		if winners.Load() != 1 {
 			t.Errorf("%d requests made the first administrator", winners.Load())
 		}
-		if who := s.ok("ada", "GET", "auth/whoami", ""); who["admin"] != true {
+		if who := s.ok("ada", "GET", "auth/whoami", ""); who["is_admin"] != true {
 			t.Errorf("got %v", who)
 		}
-		s.refused(token, "POST", "setup", `{"user": "eve", "password": "password of eve"}`, 401, "The server is set up")
-		s.refused("ada", "POST", "setup", `{"user": "eve", "password": "password of eve"}`, 403, "Set MLFLOW_TRACKING_TOKEN to the set-up token")
+		s.refused(token, "POST", "setup", `{"username": "eve", "password": "password of eve"}`, 401, "The server is set up")
+		s.refused("ada", "POST", "setup", `{"username": "eve", "password": "password of eve"}`, 403, "Set MLFLOW_TRACKING_TOKEN to the set-up token")
 	})
 }
 
@@ -331,8 +331,8 @@ func TestSetup_WithoutAPasswordGivesAToken(t *testing.T) {
 	if set, err := s.store.SetSetupToken(t.Context(), hash, s.now.Add(time.Hour)); err != nil || !set {
 		t.Fatal(set, err)
 	}
-	token := s.ok(setupToken, "POST", "setup", `{"user": "ada"}`)["token"].(string)
-	if who := s.ok(token, "GET", "auth/whoami", ""); who["name"] != "ada" || who["admin"] != true {
+	token := s.ok(setupToken, "POST", "setup", `{"username": "ada"}`)["token"].(string)
+	if who := s.ok(token, "GET", "auth/whoami", ""); who["username"] != "ada" || who["is_admin"] != true {
 		t.Errorf("got %v", who)
 	}
 }
@@ -340,10 +340,10 @@ func TestSetup_WithoutAPasswordGivesAToken(t *testing.T) {
 func TestOpenServer_KnowsNoCaller(t *testing.T) {
 	s := newTrackingServer(t)
 	const base = "/api/3.0/greenroom/"
-	if who := s.ok("GET", base+"auth/whoami", ""); who["name"] != "" || who["admin"] != true || who["credential"] != "none" {
+	if who := s.ok("GET", base+"auth/whoami", ""); who["username"] != "" || who["is_admin"] != true || who["credential"] != "none" {
 		t.Errorf("got %v", who)
 	}
-	s.refused("POST", base+"tokens/create", `{"name": "x", "expires": "1d"}`, 400, "Name the user in parameter 'user'")
-	s.refused("POST", base+"users/revoke-all", `{}`, 400, "Name the user in parameter 'user'")
-	s.refused("POST", base+"setup", `{"user": "ada"}`, 403, "Set MLFLOW_TRACKING_TOKEN to the set-up token")
+	s.refused("POST", base+"tokens/create", `{"name": "x", "expires": "1d"}`, 400, "Name the user in parameter 'username'")
+	s.refused("POST", base+"users/revoke-all", `{}`, 400, "Name the user in parameter 'username'")
+	s.refused("POST", base+"setup", `{"username": "ada"}`, 403, "Set MLFLOW_TRACKING_TOKEN to the set-up token")
 }

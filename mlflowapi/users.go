@@ -183,6 +183,17 @@ func (a *API) updateUserAdmin(ctx context.Context, req *updateUserAdminRequest) 
 	return &empty{}, a.store.SetAdmin(ctx, req.Username, *req.IsAdmin)
 }
 
+type updateDisabledRequest struct {
+	adminOnly
+	Username string `json:"username" mlflow:"required"`
+	Disabled *bool  `json:"disabled" mlflow:"required"`
+}
+
+// updateDisabled keeps a user out, or lets the user in again.
+func (a *API) updateDisabled(ctx context.Context, req *updateDisabledRequest) (*empty, error) {
+	return &empty{}, a.store.SetDisabled(ctx, req.Username, *req.Disabled)
+}
+
 type deleteUserRequest struct {
 	adminOnly
 	Username string `json:"username" mlflow:"required"`
