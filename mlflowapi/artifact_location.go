@@ -9,9 +9,6 @@ import (
 	"greenroom/models"
 )
 
-// proxyAnchor separates server and path in an http(s) location that names a proxied store.
-const proxyAnchor = "/api" + proxyBase + "/artifacts/"
-
 // servedArtifacts is the store behind mlflow-artifacts: locations.
 func (a *API) servedArtifacts() (artifacts.Store, error) {
 	if a.cfg.Artifacts == nil {
@@ -19,16 +16,6 @@ func (a *API) servedArtifacts() (artifacts.Store, error) {
 		return nil, &models.Error{Code: models.FeatureDisabled, Message: "This server does not serve artifacts: it runs with --no-serve-artifacts. Start it with --serve-artifacts."}
 	}
 	return a.cfg.Artifacts, nil
-}
-
-// isProxied tells whether clients reach the location through a tracking server.
-func isProxied(location string) bool {
-	scheme, _, _ := strings.Cut(location, ":")
-	switch strings.ToLower(scheme) {
-	case "mlflow-artifacts", "http", "https":
-		return true
-	}
-	return false
 }
 
 // locate finds the store, and the folder in it, that an artifact location names. Only the served store and the folders
@@ -43,9 +30,8 @@ func (a *API) locate(location string) (artifacts.Store, string, error) {
 }
 
 func (a *API) resolve(location string) (artifacts.Store, string, error) {
-	if isProxied(location) {
-		_, rest, _ := strings.Cut(location, ":")
-		folder, ok := proxiedFolder(rest, !strings.HasPrefix(strings.ToLower(location), "http"))
+	if models.IsProxied(location) {
+		folder, ok := models.ProxiedFolder(location)
 		if !ok {
 			return nil, "", notServed(location)
 		}
@@ -66,24 +52,6 @@ func (a *API) resolve(location string) (artifacts.Store, string, error) {
 		}
 	}
 	return nil, "", notServed(location)
-}
-
-// proxiedFolder takes the path out of what follows the scheme. It is decoded once, as a client's request for it would be.
-func proxiedFolder(rest string, native bool) (folder string, ok bool) {
-	if host, ok := strings.CutPrefix(rest, "//"); ok {
-		_, rest, _ = strings.Cut(host, "/")
-		rest = "/" + rest
-	}
-	if !native {
-		if _, rest, ok = strings.Cut(rest, proxyAnchor); !ok {
-			return "", false
-		}
-	}
-	rest = strings.TrimLeft(rest, "/")
-	if decoded, err := url.PathUnescape(rest); err == nil {
-		rest = decoded
-	}
-	return rest, true
 }
 
 func notServed(location string) error {

@@ -260,8 +260,22 @@ func (a *API) getModelVersionArtifact(c *gin.Context) {
 		if err != nil {
 			return "", err
 		}
-		return a.store.DownloadURI(ctx, name, version)
+		uri, err := a.store.DownloadURI(ctx, name, version)
+		if err != nil {
+			return "", err
+		}
+		return uri, a.requireVersionFolder(ctx, uri)
 	})
+}
+
+// requireVersionFolder refuses a version's location that is more than a part of one run or logged model, which MLflow has
+// let into its database: it would open the whole store to who may read the model.
+func (a *API) requireVersionFolder(ctx context.Context, location string) error {
+	store, folder, err := a.locate(location)
+	if err != nil || store != a.cfg.Artifacts {
+		return err
+	}
+	return a.store.RequireArtifact(ctx, auth.Read, folder)
 }
 
 // getLoggedModelArtifact sends a file of a logged model to MLflow's pages.
@@ -396,7 +410,7 @@ func (a *API) presignedUpload(ctx context.Context, req *presignedUploadRequest) 
 		}
 		location = model.ArtifactLocation
 	}
-	if isProxied(location) {
+	if models.IsProxied(location) {
 		return nil, invalid("Presigned upload is not supported for proxied artifact storage (artifact URI: %s). Upload through this server instead.", location)
 	}
 	return nil, notImplemented(noPresignedUpload)
@@ -425,7 +439,7 @@ func (a *API) presignedDownload(ctx context.Context, req *presignedDownloadReque
 	if err != nil {
 		return nil, err
 	}
-	if isProxied(value(run.ArtifactURI)) {
+	if models.IsProxied(value(run.ArtifactURI)) {
 		return nil, invalid("Presigned download is not supported for runs with proxied artifact storage (artifact URI: %s). Download through this server instead.", value(run.ArtifactURI))
 	}
 	return nil, notImplemented(noPresignedDownload)

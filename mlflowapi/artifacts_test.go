@@ -138,11 +138,11 @@ func (s *artifactServer) wantJSON(a answer, want string) {
 // run makes a run whose artifacts lie at location, or in the server's store when that is "".
 func (s *artifactServer) run(location string) *models.Run {
 	s.t.Helper()
-	experiment, err := s.models.CreateExperiment(s.t.Context(), s.t.Name()+location, location, nil)
+	experiment, err := s.models.CreateExperiment(modelstest.Anyone(s.t), s.t.Name()+location, location, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	run, err := s.models.CreateRun(s.t.Context(), models.NewRun{ExperimentID: experiment})
+	run, err := s.models.CreateRun(modelstest.Anyone(s.t), models.NewRun{ExperimentID: experiment})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -591,11 +591,11 @@ func TestGetModelVersionArtifact(t *testing.T) {
 	s := newArtifactServer(t)
 	run := s.run("")
 	s.do("PUT", proxy+strings.TrimPrefix(*run.ArtifactURI, "mlflow-artifacts:")+"/model/MLmodel", "flavors")
-	if _, err := s.models.CreateRegisteredModel(t.Context(), "churn", "", nil); err != nil {
+	if _, err := s.models.CreateRegisteredModel(modelstest.Anyone(t), "churn", "", nil); err != nil {
 		t.Fatal(err)
 	}
 	source := *run.ArtifactURI + "/model"
-	if _, err := s.models.CreateModelVersion(t.Context(), models.NewModelVersion{Name: "churn", Source: source, RunID: &run.ID}); err != nil {
+	if _, err := s.models.CreateModelVersion(modelstest.Anyone(t), models.NewModelVersion{Name: "churn", Source: source, RunID: &run.ID}); err != nil {
 		t.Fatal(err)
 	}
 	get := "/model-versions/get-artifact?name=churn&version=1"
@@ -616,7 +616,7 @@ func TestGetModelVersionArtifact(t *testing.T) {
 func TestLoggedModelArtifacts(t *testing.T) {
 	s := newArtifactServer(t)
 	run := s.run("")
-	model, err := s.models.CreateLoggedModel(t.Context(), models.NewLoggedModel{ExperimentID: run.ExperimentID, Name: "m"})
+	model, err := s.models.CreateLoggedModel(modelstest.Anyone(t), models.NewLoggedModel{ExperimentID: run.ExperimentID, Name: "m"})
 	if err != nil {
 		t.Fatal(err)
 	}

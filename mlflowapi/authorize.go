@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"greenroom/artifacts"
 	"greenroom/auth"
 	"greenroom/models"
 )
@@ -156,26 +157,33 @@ func (a *API) authorizeTarget(ctx context.Context, p *auth.Principal, need auth.
 		return mayCreate(p, auth.Object{Kind: auth.Experiment, Name: t.ref}, "the experiment '"+t.ref+"'")
 	case creationModel:
 		return mayCreate(p, auth.Object{Kind: auth.RegisteredModel, Name: t.ref}, "the registered model '"+t.ref+"'")
+	case artifactByPath:
+		return a.authorizeArtifact(ctx, need, t.ref)
 	}
 	// A role for everything needs no look into the database; what does not exist is the handler's to tell.
-	if t.kind != artifactByPath && t.to == "" && p.LevelOnAll(t.kind.of()) >= need {
+	if t.to == "" && p.LevelOnAll(t.kind.of()) >= need {
 		return nil
 	}
-	objects, err := a.objects(ctx, p, t)
+	o, err := a.object(ctx, p, t)
 	if err != nil {
 		return err
 	}
-	for _, o := range objects {
-		if err := p.Require(need, o); err != nil {
-			return err
-		}
-		if t.to != "" {
-			if err := mayRename(p, o, t.to); err != nil {
-				return err
-			}
-		}
+	if err := p.Require(need, o); err != nil || t.to == "" {
+		return err
 	}
-	return nil
+	return mayRename(p, o, t.to)
+}
+
+// authorizeArtifact decides about the path that the handler will use: both go by its canonical form.
+func (a *API) authorizeArtifact(ctx context.Context, need auth.Level, path string) error {
+	if _, err := a.servedArtifacts(); err != nil {
+		return err
+	}
+	path, err := artifacts.CanonicalPath(path)
+	if err != nil {
+		return err
+	}
+	return a.store.RequireArtifact(ctx, need, path)
 }
 
 func mayUseAccount(p *auth.Principal, user string) error {
@@ -215,35 +223,32 @@ func scopeNote(p *auth.Principal) string {
 	return ""
 }
 
-// objects finds the experiments or the registered model that decide who may use a target. There is at least one.
-func (a *API) objects(ctx context.Context, p *auth.Principal, t target) ([]auth.Object, error) {
-	one := func(o auth.Object, err error) ([]auth.Object, error) { return []auth.Object{o}, err }
+// object finds the experiment or the registered model that decides who may use a target.
+func (a *API) object(ctx context.Context, p *auth.Principal, t target) (auth.Object, error) {
 	switch t.kind {
 	case experimentByID:
 		id, err := experimentID(t.ref)
 		if err != nil {
-			return nil, err
+			return auth.Object{}, err
 		}
-		return one(a.store.ExperimentObject(ctx, id))
+		return a.store.ExperimentObject(ctx, id)
 	case experimentByName:
 		e, err := a.store.ExperimentByName(ctx, t.ref)
 		if err != nil {
-			return nil, err
+			return auth.Object{}, err
 		}
-		return one(auth.Object{Kind: auth.Experiment, ID: strconv.FormatInt(e.ID, 10), Name: e.Name}, nil)
+		return auth.Object{Kind: auth.Experiment, ID: strconv.FormatInt(e.ID, 10), Name: e.Name}, nil
 	case runByID:
-		return one(a.store.RunObject(ctx, t.ref))
+		return a.store.RunObject(ctx, t.ref)
 	case loggedModelByID:
-		return one(a.store.LoggedModelObject(ctx, t.ref))
+		return a.store.LoggedModelObject(ctx, t.ref)
 	case modelByName:
 		o := auth.Object{Kind: auth.RegisteredModel, Name: t.ref}
 		if p.Level(o) > auth.NoPermissions {
-			return one(o, nil)
+			return o, nil
 		}
 		_, err := a.store.RegisteredModel(ctx, t.ref) // clients look whether a name is free
-		return one(o, err)
-	case artifactByPath:
-		return nil, p.Forbid("may not use the artifact '" + t.ref + "'")
+		return o, err
 	}
-	return nil, fmt.Errorf("target kind %d has no objects", t.kind)
+	return auth.Object{}, fmt.Errorf("target kind %d has no object", t.kind)
 }

@@ -200,10 +200,8 @@ func (a *API) explainedObject(ctx context.Context, req *explainRequest) (o auth.
 		o = auth.Object{Kind: auth.RegisteredModel, Name: t.ref}
 		_, err = a.store.RegisteredModel(ctx, t.ref)
 	} else {
-		var objects []auth.Object
-		if objects, err = a.objects(ctx, auth.Of(ctx), t); err == nil {
-			o = objects[0]
-		} else if t.kind == experimentByName {
+		o, err = a.object(ctx, auth.Of(ctx), t)
+		if err != nil && t.kind == experimentByName {
 			o = auth.Object{Kind: auth.Experiment, Name: t.ref}
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strconv"
 
-	"greenroom/auth"
 	"greenroom/models"
 )
 
@@ -62,18 +61,8 @@ type createModelVersionRequest struct {
 	ModelID     *string `json:"model_id"`
 }
 
-// targets asks for Read on what the version is made from: a version shows it to all who may read the model. A version of
-// another model as source is checked by the store, which resolves it.
-func (r createModelVersionRequest) targets() []target {
-	ts := onModel(r.Name)
-	if id := value(r.RunID); id != "" {
-		ts = append(ts, target{kind: runByID, ref: id, level: auth.Read})
-	}
-	if id := value(r.ModelID); id != "" {
-		ts = append(ts, target{kind: loggedModelByID, ref: id, level: auth.Read})
-	}
-	return ts
-}
+// targets leaves what the version is made from to the store, which finds out what that is and asks for Read on it.
+func (r createModelVersionRequest) targets() []target { return onModel(r.Name) }
 
 func (a *API) createModelVersion(ctx context.Context, req *createModelVersionRequest) (*modelVersionResponse, error) {
 	return answerModelVersion(a.store.CreateModelVersion(ctx, models.NewModelVersion{

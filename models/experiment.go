@@ -72,6 +72,11 @@ func (s *Store) CreateExperiment(ctx context.Context, name, location string, tag
 		}
 	}
 	err = s.update(ctx, func(t *tx) error {
+		if location != "" {
+			if err := t.checkOwnFolder(location); err != nil {
+				return err
+			}
+		}
 		id, _, err = pickOne[int64](t, `INSERT INTO experiments (name, artifact_location, lifecycle_stage, creation_time, last_update_time, workspace)
 			VALUES (?, ?, ?, ?, ?, ?) RETURNING experiment_id`, name, location, Active, t.now, t.now, workspace)
 		if isUniqueViolation(err) {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"greenroom/auth"
 )
 
 // origin is what the source of a new version turns out to be.
@@ -33,6 +35,9 @@ func checkPromptSource(source string) error {
 func (t *tx) origin(n NewModelVersion) (*origin, error) {
 	runID := deref(n.RunID)
 	o := &origin{source: n.Source, storage: n.Source, runID: &runID}
+	if err := t.requireReadable(runID, deref(n.ModelID)); err != nil {
+		return nil, err
+	}
 	if isPrompt(n.Tags) {
 		return o, nil
 	}
@@ -63,12 +68,38 @@ func (t *tx) origin(n NewModelVersion) (*origin, error) {
 	return o, checkLength("storage_location", o.storage, maxSource)
 }
 
+// requireReadable refuses a run and a logged model that the caller may not read: a version shows what it is made from to all
+// who may read its model. One that this server does not know, of another server perhaps, has nothing to show.
+func (t *tx) requireReadable(runID, modelID string) error {
+	if t.by.Unlimited() {
+		return nil
+	}
+	run, err := t.runObject(runID)
+	if err == nil {
+		err = t.by.Require(auth.Read, run)
+	}
+	if err != nil && !isNotFound(err) {
+		return err
+	}
+	model, err := t.loggedModelObject(modelID)
+	if err == nil {
+		err = t.by.Require(auth.Read, model)
+	}
+	if err != nil && !isNotFound(err) {
+		return err
+	}
+	return nil
+}
+
 // originVersion makes a version from another one: it keeps that one's run and location, and names its number instead of a stage or alias.
 func (t *tx) originVersion(n NewModelVersion, ref *modelRef) (*origin, error) {
 	if err := checkModelName("name", ref.name); err != nil {
 		return nil, err
 	}
 	if _, err := t.registeredModel(ref.name); err != nil {
+		return nil, err
+	}
+	if err := t.by.Require(auth.Read, auth.Object{Kind: auth.RegisteredModel, Name: ref.name}); err != nil {
 		return nil, err
 	}
 	tags, err := t.registeredModelTags([]string{ref.name})

@@ -9,33 +9,47 @@ import (
 
 // ExperimentObject gives the experiment, deleted or not, as permissions see it.
 func (s *Store) ExperimentObject(ctx context.Context, id int64) (auth.Object, error) {
-	return s.experimentObject(ctx, notFound("No Experiment with id=%d exists", id),
-		"SELECT experiment_id, name FROM experiments WHERE experiment_id = ?", id)
+	return s.object(ctx, func(t *tx) (auth.Object, error) {
+		return t.experimentObject(notFound("No Experiment with id=%d exists", id),
+			"SELECT experiment_id, name FROM experiments WHERE experiment_id = ?", id)
+	})
 }
 
 // RunObject gives the experiment that decides who may use a run, deleted or not.
 func (s *Store) RunObject(ctx context.Context, id string) (auth.Object, error) {
-	return s.experimentObject(ctx, notFound("Run with id=%s not found", id),
-		"SELECT e.experiment_id, e.name FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id WHERE r.run_uuid = ?", id)
+	return s.object(ctx, func(t *tx) (auth.Object, error) { return t.runObject(id) })
 }
 
 // LoggedModelObject gives the experiment that decides who may use a logged model, deleted or not.
 func (s *Store) LoggedModelObject(ctx context.Context, id string) (auth.Object, error) {
-	return s.experimentObject(ctx, modelNotFound(id),
-		"SELECT e.experiment_id, e.name FROM logged_models m JOIN experiments e ON e.experiment_id = m.experiment_id WHERE m.model_id = ?", id)
+	return s.object(ctx, func(t *tx) (auth.Object, error) { return t.loggedModelObject(id) })
 }
 
-func (s *Store) experimentObject(ctx context.Context, missing error, query string, args ...any) (o auth.Object, err error) {
+func (s *Store) object(ctx context.Context, find func(*tx) (auth.Object, error)) (o auth.Object, err error) {
 	err = s.view(ctx, func(t *tx) error {
-		row, ok, err := pickOne[struct {
-			ExperimentID int64
-			Name         string
-		}](t, query, args...)
-		if err == nil && !ok {
-			err = missing
-		}
-		o = auth.Object{Kind: auth.Experiment, ID: strconv.FormatInt(row.ExperimentID, 10), Name: row.Name}
+		o, err = find(t)
 		return err
 	})
 	return o, err
+}
+
+func (t *tx) runObject(id string) (auth.Object, error) {
+	return t.experimentObject(notFound("Run with id=%s not found", id),
+		"SELECT e.experiment_id, e.name FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id WHERE r.run_uuid = ?", id)
+}
+
+func (t *tx) loggedModelObject(id string) (auth.Object, error) {
+	return t.experimentObject(modelNotFound(id),
+		"SELECT e.experiment_id, e.name FROM logged_models m JOIN experiments e ON e.experiment_id = m.experiment_id WHERE m.model_id = ?", id)
+}
+
+func (t *tx) experimentObject(missing error, query string, args ...any) (auth.Object, error) {
+	row, ok, err := pickOne[struct {
+		ExperimentID int64
+		Name         string
+	}](t, query, args...)
+	if err == nil && !ok {
+		err = missing
+	}
+	return auth.Object{Kind: auth.Experiment, ID: strconv.FormatInt(row.ExperimentID, 10), Name: row.Name}, err
 }

@@ -36,6 +36,8 @@ const workspace = "default"
 type Options struct {
 	// ArtifactRoot is where experiments without a location of their own keep artifacts, such as "mlflow-artifacts:/" or "s3://bucket/prefix".
 	ArtifactRoot string
+	// ArtifactsDestination is the local folder behind mlflow-artifacts: locations; empty if there is none.
+	ArtifactsDestination string
 	// RefuseLongValues makes a param or tag value over its limit an error; otherwise it is cut, as MLflow does by default.
 	RefuseLongValues bool
 	// SourcePattern, when set, must match somewhere in the source of every new model version.

@@ -84,6 +84,12 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	if f.defaultArtifactRoot, err = artifactRoot(f); err != nil {
 		return fmt.Errorf("--default-artifact-root: %w", err)
 	}
+	destination := ""
+	if f.serveArtifacts {
+		if destination, err = localFolder(f.artifactsDestination); err != nil {
+			return fmt.Errorf("--artifacts-destination %s: %w", f.artifactsDestination, err)
+		}
+	}
 	listener, err := listen(ctx, f)
 	if err != nil {
 		return err
@@ -91,7 +97,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	defer listener.Close()
 
 	store, err := models.Open(ctx, f.backendStoreURI, models.Options{
-		ArtifactRoot: f.defaultArtifactRoot, RefuseLongValues: f.refuseLongValues, SourcePattern: f.sourcePattern, AllowedSchemes: f.allowedSchemes,
+		ArtifactRoot: f.defaultArtifactRoot, ArtifactsDestination: destination, RefuseLongValues: f.refuseLongValues, SourcePattern: f.sourcePattern, AllowedSchemes: f.allowedSchemes,
 	})
 	if refused := (*schema.RefusedError)(nil); err != nil && target.Dialect == schema.PostgreSQL && !errors.As(err, &refused) {
 		return fmt.Errorf("%w: check --backend-store-uri, and that the database is up and lets this user in", err)

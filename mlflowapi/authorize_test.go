@@ -1,0 +1,351 @@
+package mlflowapi_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"greenroom/auth"
+	"greenroom/mlflowapi"
+	"greenroom/models"
+	"greenroom/models/modelstest"
+)
+
+// users are who may log in, by what follows "Bearer " in their requests.
+type users map[string]*auth.Principal
+
+func (u users) Authenticate(_ context.Context, header, _ string) (*auth.Principal, error) {
+	if p, ok := u[strings.TrimPrefix(header, "Bearer ")]; ok {
+		return p, nil
+	}
+	return nil, &auth.UnauthenticatedError{Message: "who are you?"}
+}
+
+// PrincipalOf is not asked for here: these users have no accounts.
+func (u users) PrincipalOf(_ context.Context, account auth.Account, _ *auth.APIToken) (*auth.Principal, error) {
+	return u[account.Name], nil
+}
+
+// add makes a user with a level on what the pattern of each kind matches.
+func (u users) add(name string, level auth.Level, patterns ...auth.Grant) {
+	p := &auth.Principal{UserID: int64(len(u) + 1), Name: name, Grants: auth.Grants{{Kind: auth.Workspace, Pattern: "*", Level: auth.Use}}}
+	for _, g := range patterns {
+		g.Level = level
+		p.Grants = append(p.Grants, g)
+	}
+	u[name] = p
+}
+
+func on(pattern string) auth.Grant { return auth.Grant{Kind: auth.Experiment, Pattern: pattern} }
+
+func onModelNamed(pattern string) auth.Grant {
+	return auth.Grant{Kind: auth.RegisteredModel, Pattern: pattern}
+}
+
+// newUserServer is a server whose users have to log in; root may do everything.
+func newUserServer(t *testing.T) (*artifactServer, users) {
+	t.Helper()
+	u := users{"root": {UserID: 1, Name: "root", Admin: true}}
+	return newArtifactServerWith(t, func(cfg *mlflowapi.Config) { cfg.Auth = u }), u
+}
+
+// as sends a request in a user's name.
+func (s *artifactServer) as(user, method, path, body string) answer {
+	s.t.Helper()
+	return s.do(method, path, body, "Authorization: Bearer "+user, "Content-Type: application/json")
+}
+
+// put stores files in the name of root.
+func (s *artifactServer) put(paths ...string) {
+	s.t.Helper()
+	for _, path := range paths {
+		s.want(s.as("root", "PUT", proxy+"/"+path, "content of "+path), 200, "")
+	}
+}
+
+func (s *artifactServer) experiment(name, location string) string {
+	s.t.Helper()
+	id, err := s.models.CreateExperiment(modelstest.Anyone(s.t), name, location, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return fmt.Sprint(id)
+}
+
+func TestProxy_AFileBelongsToTheExperimentsAroundIt(t *testing.T) {
+	s, u := newUserServer(t)
+	a, b := s.experiment("a", ""), s.experiment("b", "")
+	s.experiment("custom", "mlflow-artifacts:///team/c/")
+	s.experiment("inside", "mlflow-artifacts:/team/c/deep%20er")
+	s.experiment("http", "mlflow-artifacts:/h")
+	u.add("anna", auth.Read, on("a"))
+	u.add("ed", auth.Edit, on("a"))
+	u.add("max", auth.Manage, on("a"))
+	u.add("carl", auth.Manage, on("custom"))
+	u.add("cora", auth.Manage, on("custom"), on("inside"))
+	u.add("all", auth.Manage, on("*"))
+	u.add("nobody", auth.Read)
+	s.put(a+"/r/artifacts/f", b+"/r/artifacts/f", "team/c/r/f", "team/c/deep er/r/f", "orphan/f")
+
+	for _, c := range []struct {
+		user, method, path string
+		want               int
+	}{
+		{"anna", "GET", a + "/r/artifacts/f", 200},
+		{"anna", "HEAD", a + "/r/artifacts/f", 200},
+		{"anna", "GET", a + "//r/./artifacts/f", 200},
+		{"anna", "GET", b + "/r/artifacts/f", 403},
+		{"anna", "HEAD", b + "/r/artifacts/f", 403},
+		{"anna", "GET", b + "/r/artifacts/none", 403},
+		{"anna", "GET", "0/r/artifacts/f", 403},
+		{"anna", "GET", "99/r/artifacts/f", 403},
+		{"anna", "GET", "orphan/f", 403},
+		{"anna", "GET", "team/c/r/f", 403},
+		{"anna", "PUT", a + "/r/artifacts/g", 403},
+		{"ed", "PUT", a + "/r/artifacts/g", 200},
+		{"ed", "PUT", b + "/r/artifacts/g", 403},
+		{"ed", "PUT", "orphan/g", 403},
+		{"ed", "PUT", "g", 403},
+		{"ed", "DELETE", a + "/r/artifacts/g", 403},
+		{"max", "DELETE", a + "/r/artifacts/g", 200},
+		{"max", "DELETE", b + "/r/artifacts/f", 403},
+		{"max", "DELETE", "", 403},
+		{"all", "DELETE", "", 403},
+		{"all", "DELETE", "team", 403},
+		{"all", "GET", "orphan/f", 403},
+
+		{"anna", "GET", strings.Replace(b, b, "%25"+fmt.Sprintf("%x", b[0]), 1) + b[1:] + "/r/artifacts/f", 400},
+		{"anna", "GET", "%" + fmt.Sprintf("%x", b[0]) + b[1:] + "/r/artifacts/f", 403},
+		{"anna", "GET", "./" + b + "/r/artifacts/f", 403},
+		{"anna", "GET", "/" + b + "/r/artifacts/f", 400},
+		{"anna", "GET", a + "/../" + b + "/r/artifacts/f", 400},
+		{"anna", "GET", a + "/%2e%2e/" + b + "/r/artifacts/f", 400},
+		{"anna", "GET", a + "%2f..%2f" + b + "/r/artifacts/f", 400},
+		{"anna", "GET", "x/../" + b + "/r/artifacts/f", 400},
+		{"anna", "GET", "0" + a + "/r/artifacts/f", 403},
+		{"ed", "PUT", "./" + b + "/r/artifacts/f", 403},
+		{"ed", "PUT", a + "/../" + b + "/r/artifacts/f", 400},
+		{"max", "DELETE", a + "/..", 400},
+
+		{"carl", "GET", "team/c/r/f", 200},
+		{"carl", "PUT", "team/c/r/g", 200},
+		{"carl", "DELETE", "team/c/r/g", 200},
+		{"carl", "GET", "team/c/deep%20er/r/f", 403},
+		{"cora", "GET", "team/c/deep%20er/r/f", 200},
+		{"carl", "PUT", "team/c/deep%20er", 403},
+		{"carl", "DELETE", "team/c", 403},
+		{"carl", "DELETE", "team", 403},
+		{"cora", "DELETE", "team/c", 200},
+		{"nobody", "GET", a + "/r/artifacts/f", 403},
+		{"stranger", "GET", a + "/r/artifacts/f", 401},
+		{"root", "GET", "orphan/f", 200},
+		{"root", "DELETE", "orphan", 200},
+	} {
+		path := proxy + "/" + c.path
+		if c.path == "" {
+			path = proxy + "/."
+		}
+		if got := s.as(c.user, c.method, path, "x"); got.status != c.want {
+			t.Errorf("%s %s by %s = %d %s, want %d", c.method, c.path, c.user, got.status, got.body, c.want)
+		}
+	}
+
+	for path, want := range map[string]int{
+		a: 200, a + "/r": 200, a + "/": 200, b: 403, "": 403, ".": 403, "./": 403, "/": 400, "team": 403, "%2531": 400, "..": 400, a + "/../" + b: 400,
+	} {
+		if got := s.as("anna", "GET", proxy+"?path="+path, ""); got.status != want {
+			t.Errorf("list %q = %d %s, want %d", path, got.status, got.body, want)
+		}
+	}
+	for _, path := range []string{"/mpu/create/", "/mpu/complete/", "/mpu/abort/"} {
+		s.want(s.as("anna", "POST", "/api/2.0/mlflow-artifacts"+path+a+"/x", "{}"), 403, "needs EDIT on experiment "+a+" (has READ)")
+		s.want(s.as("ed", "POST", "/api/2.0/mlflow-artifacts"+path+a+"/x", "{}"), 501, "")
+		s.want(s.as("ed", "POST", "/ajax-api/2.0/mlflow-artifacts"+path+b+"/x", "{}"), 403, "")
+	}
+	s.want(s.as("anna", "GET", "/api/2.0/mlflow-artifacts/presigned/"+b+"/x", ""), 403, "")
+	s.want(s.as("anna", "GET", "/api/2.0/mlflow-artifacts/presigned/"+a+"/x", ""), 501, "")
+}
+
+func TestProxy_WithoutAStoreSaysSoToUsersToo(t *testing.T) {
+	u := users{}
+	s := newArtifactServerWith(t, func(cfg *mlflowapi.Config) { cfg.Auth, cfg.Artifacts = u, nil })
+	u.add("anna", auth.Read, on("*"))
+	s.want(s.as("anna", "GET", proxy+"/0/x", ""), 403, "--no-serve-artifacts")
+}
+
+func TestCreateExperiment_UsersGetAFolderOfTheirOwn(t *testing.T) {
+	s, u := newUserServer(t)
+	u.add("anna", auth.Edit)
+	taken := s.experiment("a", "")
+	s.experiment("custom", "mlflow-artifacts:/team/c")
+	create := func(user, location string) answer {
+		body, err := json.Marshal(map[string]string{"name": user + location, "artifact_location": location})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.as(user, "POST", "/api/2.0/mlflow/experiments/create", string(body))
+	}
+	for _, location := range []string{
+		"mlflow-artifacts:/" + taken, "mlflow-artifacts:/" + taken + "/", "mlflow-artifacts:///" + taken, "mlflow-artifacts:/%3" + taken,
+		"mlflow-artifacts:/" + taken + "/x/artifacts", "mlflow-artifacts:/17", "mlflow-artifacts:/./17", "mlflow-artifacts:/017/x",
+		"mlflow-artifacts:/", "mlflow-artifacts:///", "mlflow-artifacts:", "mlflow-artifacts:/.",
+		"mlflow-artifacts:/team", "mlflow-artifacts:/team/c", "mlflow-artifacts:/team//c/", "mlflow-artifacts:/team/c/d", "mlflow-artifacts:/t%65am/c", "mlflow-artifacts:/TEAM/c",
+	} {
+		s.want(create("anna", location), 400, "leave it out, or name a new folder")
+	}
+	for _, location := range []string{"mlflow-artifacts:/%2525", "mlflow-artifacts:/.greenroom-upload/x"} {
+		s.want(create("anna", location), 400, "artifact store")
+	}
+	for _, location := range []string{"/etc", "file:///etc", "file:/etc", "relative", s.local, s.local + "/x", "file://localhost/etc", "FILE:///etc"} {
+		s.want(create("anna", location), 403, "ask an administrator")
+	}
+	for _, location := range []string{"mlflow-artifacts:/teams", "mlflow-artifacts:/team/cc", "mlflow-artifacts:///anna/x/", "mlflow-artifacts:/a17", "s3://bucket/x", ""} {
+		s.want(create("anna", location), 200, "experiment_id")
+	}
+	s.want(create("anna", "mlflow-artifacts:/anna"), 400, "is, contains or lies in")
+	for _, location := range []string{"mlflow-artifacts:/team/c", s.local, "mlflow-artifacts:/17"} {
+		s.want(create("root", location), 200, "experiment_id")
+	}
+}
+
+func TestCreateModelVersion_NeedsReadOnItsSource(t *testing.T) {
+	s, u := newUserServer(t)
+	hidden, open := s.run(""), s.run("mlflow-artifacts:/open")
+	all := modelstest.Anyone(t)
+	for _, name := range []string{"bob.m", "shared", "secret"} {
+		if _, err := s.models.CreateRegisteredModel(all, name, "", nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.models.CreateModelVersion(all, models.NewModelVersion{Name: name, Source: *hidden.ArtifactURI, RunID: &hidden.ID}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.models.SetAlias(all, name, "best", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	logged := func(run *models.Run) *models.LoggedModel {
+		m, err := s.models.CreateLoggedModel(all, models.NewLoggedModel{ExperimentID: run.ExperimentID, Name: "m", SourceRunID: run.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	hiddenModel, openModel := logged(hidden), logged(open)
+	u.add("bob", auth.Read, on(fmt.Sprint(open.ExperimentID)), onModelNamed("shared"))
+	u["bob"].Grants = append(u["bob"].Grants, auth.Grant{Kind: auth.RegisteredModel, Pattern: "bob.*", Level: auth.Edit})
+	noExperiment := fmt.Sprintf("needs READ on experiment %d (has NO_PERMISSIONS)", hidden.ExperimentID)
+	for _, c := range []struct {
+		name, source, run, model string
+		status                   int
+		want                     string
+	}{
+		{"the user's own run", *open.ArtifactURI + "/model", open.ID, "", 200, ""},
+		{"the same by id", "runs:/" + open.ID + "/model", open.ID, "", 200, ""},
+		{"a logged model", "models:/" + openModel.ID, "", openModel.ID, 200, ""},
+		{"another location with a run of another server", "s3://b/x", "0123456789abcdef0123456789abcdef", "", 200, ""},
+		{"a version of a readable model", "models:/shared/1", "", "", 200, ""},
+		{"the same by alias", "models:/shared@best", "", "", 200, ""},
+		{"the same with its run, which the user may not read", "models:/shared/1", hidden.ID, "", 403, noExperiment},
+
+		{"another's run", *hidden.ArtifactURI + "/model", hidden.ID, "", 403, noExperiment},
+		{"another's run by id", "runs:/" + hidden.ID + "/model", hidden.ID, "", 403, noExperiment},
+		{"another's run, unnamed", *hidden.ArtifactURI + "/model", "", "", 400, ""},
+		{"another's run by id, unnamed", "runs:/" + hidden.ID + "/model", "", "", 400, ""},
+		{"another's run, named as one's own", *hidden.ArtifactURI + "/model", open.ID, "", 400, ""},
+		{"another's logged model", "models:/" + hiddenModel.ID, "", hiddenModel.ID, 403, noExperiment},
+		{"another's logged model, unnamed", "models:/" + hiddenModel.ID, "", "", 400, ""},
+		{"another's logged model, named as one's own", "models:/" + hiddenModel.ID, "", openModel.ID, 400, ""},
+		{"a run of another's, as a note", "s3://b/x", hidden.ID, "", 403, noExperiment},
+		{"a version of another's model", "models:/secret/1", "", "", 403, "needs READ on registered model 'secret' (has NO_PERMISSIONS)"},
+		{"the same by alias", "models:/secret@best", "", "", 403, "needs READ on registered model 'secret'"},
+		{"the same by stage", "models:/secret/None", "", "", 403, "needs READ on registered model 'secret'"},
+		{"the newest", "models:/secret/latest", "", "", 403, "needs READ on registered model 'secret'"},
+	} {
+		fields := map[string]string{"name": "bob.m", "source": c.source}
+		if c.run != "" {
+			fields["run_id"] = c.run
+		}
+		if c.model != "" {
+			fields["model_id"] = c.model
+		}
+		body, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := s.as("bob", "POST", "/api/2.0/mlflow/model-versions/create", string(body))
+		if got.status != c.status || !strings.Contains(got.body, c.want) {
+			t.Errorf("%s: %d %s, want %d %s", c.name, got.status, got.body, c.status, c.want)
+		}
+	}
+}
+
+func TestProxy_WhoMayReadAModelMayLoadItsVersions(t *testing.T) {
+	s, u := newUserServer(t)
+	all, run := modelstest.Anyone(t), s.run("")
+	folder := fmt.Sprintf("%d/%s/artifacts", run.ExperimentID, run.ID)
+	logged, err := s.models.CreateLoggedModel(all, models.NewLoggedModel{ExperimentID: run.ExperimentID, Name: "m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	loggedFolder := strings.TrimPrefix(logged.ArtifactLocation, "mlflow-artifacts:/")
+	for name, v := range map[string]models.NewModelVersion{
+		"churn":  {Source: *run.ArtifactURI + "/model", RunID: &run.ID},
+		"other":  {Source: *run.ArtifactURI + "/other/", RunID: &run.ID},
+		"logged": {Source: "models:/" + logged.ID, ModelID: &logged.ID},
+		"copied": {Source: "models:/churn/1"},
+	} {
+		if _, err := s.models.CreateRegisteredModel(all, name, "", nil); err != nil {
+			t.Fatal(err)
+		}
+		if name == "copied" {
+			continue
+		}
+		v.Name = name
+		if _, err := s.models.CreateModelVersion(all, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.models.CreateModelVersion(all, models.NewModelVersion{Name: "copied", Source: "models:/churn/1"}); err != nil {
+		t.Fatal(err)
+	}
+	s.put(folder+"/model/MLmodel", folder+"/model/data/x", folder+"/model2/MLmodel", folder+"/other/f", loggedFolder+"/MLmodel")
+	u.add("churn", auth.Manage, onModelNamed("churn"))
+	u.add("other", auth.Manage, onModelNamed("other"))
+	u.add("logged", auth.Read, onModelNamed("logged"))
+	u.add("copied", auth.Read, onModelNamed("cop*"))
+	for _, c := range []struct {
+		user, method, path string
+		want               int
+	}{
+		{"churn", "GET", "/" + folder + "/model/MLmodel", 200},
+		{"churn", "GET", "/" + folder + "/model/data/x", 200},
+		{"churn", "HEAD", "/" + folder + "/model/data/x", 200},
+		{"churn", "GET", "/" + folder + "/model/none", 404},
+		{"churn", "GET", "?path=" + folder + "/model", 200},
+		{"churn", "GET", "?path=" + folder + "/model/data", 200},
+		{"copied", "GET", "/" + folder + "/model/MLmodel", 200},
+		{"other", "GET", "/" + folder + "/other/f", 200},
+		{"logged", "GET", "/" + loggedFolder + "/MLmodel", 200},
+		{"logged", "GET", "?path=" + loggedFolder, 200},
+
+		{"churn", "PUT", "/" + folder + "/model/MLmodel", 403},
+		{"churn", "DELETE", "/" + folder + "/model/MLmodel", 403},
+		{"churn", "GET", "?path=" + folder, 403},
+		{"churn", "GET", "/" + folder + "/model2/MLmodel", 403},
+		{"churn", "GET", "/" + folder + "/other/f", 403},
+		{"churn", "GET", "/" + loggedFolder + "/MLmodel", 403},
+		{"logged", "GET", "/" + folder + "/model/MLmodel", 403},
+		{"logged", "GET", "?path=" + strings.TrimSuffix(loggedFolder, "/artifacts"), 403},
+	} {
+		if got := s.as(c.user, c.method, proxy+c.path, "x"); got.status != c.want {
+			t.Errorf("%s %s by %s = %d %s, want %d", c.method, c.path, c.user, got.status, got.body, c.want)
+		}
+	}
+	if err := s.models.DeleteModelVersion(all, "other", 1); err != nil {
+		t.Fatal(err)
+	}
+	s.want(s.as("other", "GET", proxy+"/"+folder+"/other/f", ""), http.StatusForbidden, "")
+}

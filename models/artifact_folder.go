@@ -1,0 +1,242 @@
+package models
+
+import (
+	"context"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"greenroom/artifacts"
+	"greenroom/auth"
+	"greenroom/search"
+)
+
+// proxyAnchor separates server and path in an http(s) location that names a proxied store.
+const proxyAnchor = "/api/2.0/mlflow-artifacts/artifacts/"
+
+// IsProxied tells whether clients reach the location through a tracking server.
+func IsProxied(location string) bool {
+	switch uriScheme(location) {
+	case "mlflow-artifacts", "http", "https":
+		return true
+	}
+	return false
+}
+
+// ProxiedFolder gives the path in the served store that a proxied location names; ok is false if it names none. The path is
+// decoded once, as a client's request for it would be.
+func ProxiedFolder(location string) (folder string, ok bool) {
+	scheme, rest, _ := strings.Cut(location, ":")
+	if host, ok := strings.CutPrefix(rest, "//"); ok {
+		_, rest, _ = strings.Cut(host, "/")
+		rest = "/" + rest
+	}
+	if !strings.EqualFold(scheme, "mlflow-artifacts") {
+		if _, rest, ok = strings.Cut(rest, proxyAnchor); !ok {
+			return "", false
+		}
+	}
+	rest = strings.TrimLeft(rest, "/")
+	if decoded, err := url.PathUnescape(rest); err == nil {
+		rest = decoded
+	}
+	return rest, true
+}
+
+// place is where an artifact location lies: a folder of the served store, or one below the local default artifact root.
+type place struct {
+	local  bool
+	folder string // as artifacts.CanonicalPath spells it; "" for the whole store
+}
+
+// place finds the folder that a location names; ok is false if this server keeps nothing there.
+func (o Options) place(location string) (p place, ok bool) {
+	var folder string
+	if IsProxied(location) {
+		folder, ok = ProxiedFolder(location)
+	} else if folder, ok = relativeTo(o.ArtifactsDestination, location); !ok {
+		p.local = true
+		folder, ok = relativeTo(o.ArtifactRoot, location)
+	}
+	if !ok {
+		return place{}, false
+	}
+	folder, err := artifacts.CanonicalPath(folder)
+	p.folder = folder
+	return p, err == nil
+}
+
+// relativeTo gives the path of a local location below a local folder.
+func relativeTo(root, location string) (string, bool) {
+	from, to := splitURI(root), splitURI(location)
+	if root == "" || !from.local() || !to.local() {
+		return "", false
+	}
+	rel, err := filepath.Rel(from.file(root), to.file(location))
+	if err != nil || !filepath.IsLocal(rel) {
+		return "", false
+	}
+	return filepath.ToSlash(rel), true
+}
+
+// contains tells whether a file or folder is the folder or inside it.
+func contains(folder, file string) bool {
+	return folder == "" || file == folder || strings.HasPrefix(file, folder+"/")
+}
+
+// contains also tells whether both are in the same store.
+func (p place) contains(other place) bool {
+	return p.local == other.local && contains(p.folder, other.folder)
+}
+
+// folderOwner is an experiment with the place of its artifacts.
+type folderOwner struct {
+	ExperimentID     int64
+	Name             string
+	ArtifactLocation string
+	place            `gorm:"-"`
+}
+
+func (o folderOwner) object() auth.Object {
+	return auth.Object{Kind: auth.Experiment, ID: strconv.FormatInt(o.ExperimentID, 10), Name: o.Name}
+}
+
+// folderOwners are the experiments that can keep artifacts at a place, above it or, if asked for, below it: those with an
+// artifact location of their own choice, and of the others, which lie at the artifact root by their ids, the one around the place.
+func (t *tx) folderOwners(at place, below bool) (owners []folderOwner, err error) {
+	query, args := "SELECT experiment_id, name, artifact_location FROM experiments", []any(nil)
+	root, ok := t.s.opts.place(t.s.opts.ArtifactRoot)
+	if !below || !ok || !at.contains(root) {
+		before, after, _ := strings.Cut(appendToURI(t.s.opts.ArtifactRoot, "\x00"), "\x00")
+		query += " WHERE experiment_id = ? OR artifact_location <> ? || CAST(experiment_id AS VARCHAR(20)) || ?"
+		args = []any{root.idAt(at), before, after}
+	}
+	rows, err := pick[folderOwner](t, query, args...)
+	for _, row := range rows {
+		if row.place, ok = t.s.opts.place(row.ArtifactLocation); ok {
+			owners = append(owners, row)
+		}
+	}
+	return owners, err
+}
+
+// idAt is the id of the experiment whose artifacts the other place belongs to if they lie below this root by their ids; -1 for none.
+func (p place) idAt(other place) int64 {
+	if !p.contains(other) {
+		return -1
+	}
+	first, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(other.folder, p.folder), "/"), "/")
+	id, err := strconv.ParseInt(first, 10, 32)
+	if err != nil || id < 0 {
+		return -1
+	}
+	return id
+}
+
+// RequireArtifact refuses the caller (*auth.ForbiddenError) unless they have the level on every experiment to whose artifacts
+// the path of the served store, in its canonical form, belongs; for more than Read also on those with artifacts below it.
+// What a version of a registered model consists of may be read by all who may read the model, so that they can load it.
+func (s *Store) RequireArtifact(ctx context.Context, need auth.Level, path string) error {
+	return s.view(ctx, func(t *tx) error {
+		if t.by.Unlimited() {
+			return nil
+		}
+		at := place{folder: path}
+		owners, err := t.folderOwners(at, need > auth.Read)
+		if err != nil {
+			return err
+		}
+		var innermost *folderOwner
+		var refused error
+		for _, o := range owners {
+			around := o.contains(at)
+			if around && (innermost == nil || len(o.folder) > len(innermost.folder)) {
+				innermost = &o
+			}
+			if refused == nil && (around || need > auth.Read && at.contains(o.place)) {
+				refused = t.by.Require(need, o.object())
+			}
+		}
+		if innermost == nil {
+			return t.by.Forbid("may not use '" + path + "': it is in no experiment's artifact location")
+		}
+		if refused == nil || need > auth.Read {
+			return refused
+		}
+		if ok, err := t.isReadableVersion(path, innermost); ok || err != nil {
+			return err
+		}
+		return refused
+	})
+}
+
+// isReadableVersion tells whether a path is, or is inside, what a version of a registered model consists of that the caller
+// may read. A version's location counts only if it is part of one run or logged model of the experiment: MLflow has taken others.
+func (t *tx) isReadableVersion(path string, in *folderOwner) (bool, error) {
+	steps := strings.Split(strings.TrimPrefix(strings.TrimPrefix(path, in.folder), "/"), "/")
+	least := 2 // <run>/artifacts
+	if steps[0] == "models" {
+		least = 3 // models/<logged model>/artifacts
+	}
+	if len(steps) < least || steps[least-1] != "artifacts" {
+		return false, nil
+	}
+	var locations []string
+	for n := least; n <= len(steps); n++ {
+		inside := strings.Join(steps[:n], "/")
+		folder := strings.TrimPrefix(in.folder+"/"+inside, "/")
+		for _, location := range []string{appendToURI(in.ArtifactLocation, inside), "mlflow-artifacts:/" + folder, "mlflow-artifacts:///" + folder} {
+			if len(location) < maxSource {
+				locations = append(locations, location, location+"/")
+			}
+		}
+	}
+	at := "model_versions.workspace = ? AND model_versions.current_stage <> ? AND COALESCE(NULLIF(model_versions.storage_location, ''), model_versions.source) IN ?"
+	q := newQuery("SELECT 1 FROM model_versions WHERE "+at, workspace, stageDeleted, locations).and(t.visibleModels("model_versions.name"))
+	_, found, err := pickOne[int](t, q.text.String()+" LIMIT 1", q.args...)
+	return found, err
+}
+
+// creationLock is the number of the advisory lock that experiments with a location of their own are created under.
+const creationLock = 0x67726e72
+
+// checkOwnFolder refuses an artifact location that would let its creator, unless an administrator, use files that are not the
+// new experiment's alone. Two experiments that are created at once cannot both pass.
+func (t *tx) checkOwnFolder(location string) error {
+	if t.s.dialect == search.PostgreSQL { // SQLite has one writer anyway
+		if _, err := t.exec("SELECT pg_advisory_xact_lock(?)", creationLock); err != nil {
+			return err
+		}
+	}
+	if t.by.Unlimited() {
+		return nil
+	}
+	at, ok := t.s.opts.place(location)
+	switch {
+	case !ok && IsProxied(location):
+		return invalid("'artifact_location' '%s' is no folder of this server's artifact store; write it as mlflow-artifacts:/folder, or leave it out.", location)
+	case !ok && splitURI(location).local():
+		return t.by.Forbid("may not choose the folder '" + location + "' of the server's machine as 'artifact_location': leave it out, or ask an administrator to create the experiment")
+	case !ok:
+		return nil // clients reach it with credentials of their own
+	}
+	taken := invalid("'artifact_location' '%s' is, contains or lies in a folder where other experiments keep artifacts; leave it out, or name a new folder.", location)
+	root, ok := t.s.opts.place(t.s.opts.ArtifactRoot)
+	if ok && (at.contains(root) || root.idAt(at) >= 0) {
+		return taken
+	}
+	owners, err := t.folderOwners(at, true)
+	if err != nil {
+		return err
+	}
+	for _, o := range owners {
+		if o.fold().contains(at.fold()) || at.fold().contains(o.fold()) {
+			return taken
+		}
+	}
+	return nil
+}
+
+// fold is the place as file systems that ignore case see it.
+func (p place) fold() place { return place{p.local, strings.ToLower(p.folder)} }
