@@ -35,6 +35,7 @@ type serverFlags struct {
 	noAuth         bool
 	logFormat      string
 	logLevel       string
+	auditLog       string
 	maxRequestSize int64
 
 	// What MLflow has a variable for, and no flag.
@@ -94,6 +95,7 @@ func (f *serverFlags) define(set *pflag.FlagSet) {
 	set.BoolVar(&f.noAuth, "no-auth", false, "allow everyone who can connect everything; needed to listen for other machines")
 	set.StringVar(&f.logFormat, "log-format", "text", "log lines on standard error as text or json")
 	set.StringVar(&f.logLevel, "log-level", "info", "debug (every request), info, warn or error")
+	set.StringVar(&f.auditLog, "audit-log", "", "file for the audit log's entries as lines of JSON, besides the database; - for standard output; SIGHUP opens it anew")
 	set.Int64Var(&f.maxRequestSize, "max-request-size", mlflowapi.DefaultMaxRequestBytes, "largest JSON request, in bytes; artifacts have no limit")
 	set.Bool("help", false, "help for server")
 
@@ -128,6 +130,7 @@ func (f *serverFlags) environment() map[string]string {
 		"no-auth":                     "GREENROOM_NO_AUTH",
 		"log-format":                  "GREENROOM_LOG_FORMAT",
 		"log-level":                   "GREENROOM_LOG_LEVEL",
+		"audit-log":                   "GREENROOM_AUDIT_LOG",
 		"max-request-size":            "GREENROOM_MAX_REQUEST_SIZE",
 	}
 	for _, foreign := range foreignFlags() {

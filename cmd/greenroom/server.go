@@ -114,6 +114,12 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 			ListenHost: f.host, FrameOptions: f.xFrameOptions,
 		},
 	}
+	auditLog, closeAuditLog, err := openAuditLog(ctx, f.auditLog, stdout, log)
+	if err != nil {
+		return err
+	}
+	defer closeAuditLog()
+	config.AuditLog = auditLog
 	closeArtifacts, err := openArtifacts(f, &config)
 	if err != nil {
 		return err

@@ -4,8 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
@@ -252,6 +255,32 @@ func TestSchema_TheAuditLogOnlyGrows(t *testing.T) {
 			}
 		}
 		wantValue(t, db, "SELECT count(*) FROM greenroom_audit WHERE user_name = 'ann'", int64(1))
+	})
+}
+
+// docs/audit.md tells how to remove old entries; here it is done so.
+func TestSchema_TheAuditLogIsPrunedAsDocumented(t *testing.T) {
+	document, err := os.ReadFile("../../docs/audit.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	modelstest.Run(t, func(t *testing.T, uri string) {
+		db, d := modelstest.Open(t, uri)
+		_, after, found := strings.Cut(string(document), "On "+map[schema.Dialect]string{schema.SQLite: "SQLite", schema.PostgreSQL: "PostgreSQL"}[d]+":\n```sql\n")
+		prune, _, closed := strings.Cut(after, "```")
+		if !found || !closed {
+			t.Fatal("the document has no statements")
+		}
+		const insert = "INSERT INTO greenroom_audit VALUES ('%s', %d, NULL, 'ann', 'password', 'users/delete', 'user bob', 'allowed', '{}', 'r', '127.0.0.1')"
+		exec(t, db, fmt.Sprintf(insert, "old", time.Date(2023, 12, 31, 23, 59, 0, 0, time.UTC).UnixMilli()))
+		exec(t, db, fmt.Sprintf(insert, "new", time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()))
+		exec(t, db, prune)
+		wantValue(t, db, "SELECT id FROM greenroom_audit", "new")
+		for _, statement := range []string{"DELETE FROM greenroom_audit", "UPDATE greenroom_audit SET at = 0"} {
+			if _, err := db.Exec(statement); err == nil {
+				t.Errorf("afterwards %s works", statement)
+			}
+		}
 	})
 }
 
