@@ -106,11 +106,7 @@ func TestExplain_SaysWhy(t *testing.T) {
 // The explanation and the server's answers are the same, for every level.
 func TestExplain_SaysWhatTheServerDoes(t *testing.T) {
 	s := newGuardedServer(t, modelstest.SQLite(t))
-	for _, name := range []string{"ada", "bob"} {
-		if _, err := s.store.CreateUser(t.Context(), models.NewUser{Name: name, PasswordHash: passwordHash(t, name)}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.users("ada", "bob")
 	s.ok("ada", "POST", "/api/2.0/mlflow/registered-models/create", `{"name": "m"}`)
 	for _, level := range []auth.Level{auth.NoPermissions, auth.Read, auth.Use, auth.Edit, auth.Manage, auth.Deny} {
 		if level != auth.NoPermissions {
@@ -187,5 +183,39 @@ func TestExplain_OnAnOpenServer(t *testing.T) {
 	got := s.ok("GET", "/api/3.0/greenroom/auth/explain?username=ada&model=m", "")
 	if lines := fmt.Sprint(got["lines"]); lines != "[User 'ada' may create the registered model 'm', which does not exist. This server asks nobody to log in: everyone may do everything.]" {
 		t.Error(lines)
+	}
+}
+
+func TestExplain_KnowsTheDefaultPermission(t *testing.T) {
+	s := newGuardedServer(t, modelstest.SQLite(t), func(o *auth.Options) { o.Default = auth.Read })
+	s.users("ada", "bob")
+	s.ok("ada", "POST", "/api/2.0/mlflow/registered-models/create", `{"name": "m"}`)
+	const has = "User 'bob' has READ on registered model 'm' and may see it, but not change it."
+	for _, test := range []struct {
+		granted auth.Level
+		want    []string
+	}{
+		{auth.NoPermissions, []string{has, "No grant to the user, or to the user's groups and roles, covers it: the server's default permission counts, READ."}},
+		{auth.Read, []string{has, "Decided by READ on exactly this one (the user)."}},
+		{auth.Edit, []string{"User 'bob' has EDIT on registered model 'm' and may see and change it, but not delete it.", "Decided by EDIT on exactly this one (the user)."}},
+		{auth.Deny, []string{"User 'bob' has DENY on registered model 'm' and may not even see it.", "Decided by DENY on exactly this one (the user), which overrules every other grant."}},
+	} {
+		if test.granted != auth.NoPermissions {
+			s.grant(auth.RegisteredModel, "m", test.granted)
+		}
+		if diff := cmp.Diff(test.want, s.lines("ada", "username=bob&model=m")); diff != "" {
+			t.Errorf("with %s: %s", test.granted, diff)
+		}
+	}
+	s = newGuardedServer(t, modelstest.SQLite(t), func(o *auth.Options) { o.Default = auth.Edit })
+	s.users("ada", "bob")
+	s.ok("ada", "POST", "/api/2.0/mlflow/registered-models/create", `{"name": "m"}`)
+	s.grant(auth.RegisteredModel, "m", auth.Read)
+	want := []string{
+		"User 'bob' has EDIT on registered model 'm' and may see and change it, but not delete it.",
+		"Decided by the server's default permission, EDIT, which everyone has at least.", "Also READ on exactly this one (the user).",
+	}
+	if diff := cmp.Diff(want, s.lines("bob", "model=m")); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -9,11 +9,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"greenroom/auth"
 	"greenroom/mlflowapi"
@@ -50,11 +53,7 @@ func (s *guardedServer) logged() string {
 func onGuarded(t *testing.T, test func(t *testing.T, s *guardedServer)) {
 	modelstest.Run(t, func(t *testing.T, uri string) {
 		s := newGuardedServer(t, uri)
-		for _, name := range []string{"ada", "bob", "carl"} {
-			if _, err := s.store.CreateUser(t.Context(), models.NewUser{Name: name, PasswordHash: passwordHash(t, name)}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		s.users("ada", "bob", "carl")
 		test(t, s)
 	})
 }
@@ -74,7 +73,8 @@ func passwordHash(t testing.TB, user string) string {
 	return hash
 }
 
-func newGuardedServer(t testing.TB, uri string) *guardedServer {
+// newGuardedServer is a server without users; the options begin with what onGuarded's have.
+func newGuardedServer(t testing.TB, uri string, options ...func(*auth.Options)) *guardedServer {
 	t.Helper()
 	s := &guardedServer{t: t, now: time.Now()}
 	log := slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -87,11 +87,24 @@ func newGuardedServer(t testing.TB, uri string) *guardedServer {
 			t.Error(err)
 		}
 	})
-	authenticator := auth.NewAuthenticator(store, auth.Options{Required: true, Log: log, Now: s.clock})
-	server := httptest.NewServer(mlflowapi.New(store, mlflowapi.Config{Version: "test", Log: log, Auth: authenticator}))
+	opts := auth.Options{Required: true, Log: log, Now: s.clock}
+	for _, set := range options {
+		set(&opts)
+	}
+	server := httptest.NewServer(mlflowapi.New(store, mlflowapi.Config{Version: "test", Log: log, Auth: auth.NewAuthenticator(store, opts)}))
 	t.Cleanup(server.Close)
 	s.store, s.url = store, server.URL
 	return s
+}
+
+// users makes users, of whom the first is an administrator.
+func (s *guardedServer) users(names ...string) {
+	s.t.Helper()
+	for _, name := range names {
+		if _, err := s.store.CreateUser(s.t.Context(), models.NewUser{Name: name, PasswordHash: passwordHash(s.t, name)}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 func (s *guardedServer) clock() time.Time {
@@ -118,7 +131,7 @@ func (s *guardedServer) call(as, method, path, body string) (int, map[string]any
 	}
 	req.Header.Set("Content-Type", "application/json")
 	switch {
-	case strings.HasPrefix(as, "greenroom_"):
+	case strings.HasPrefix(as, "greenroom_"), strings.HasPrefix(as, "eyJ"):
 		req.Header.Set("Authorization", "Bearer "+as)
 	case as != "":
 		req.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(as+":password of "+as)))
@@ -248,9 +261,7 @@ func TestTokens_WithARoleMakeNoOthers(t *testing.T) {
 
 func TestCreateToken_Refuses(t *testing.T) {
 	s := newGuardedServer(t, modelstest.SQLite(t))
-	if _, err := s.store.BootstrapAdmin(t.Context(), "ada", passwordHash(t, "ada")); err != nil {
-		t.Fatal(err)
-	}
+	s.users("ada")
 	for _, test := range []struct {
 		body   string
 		status int
@@ -346,4 +357,65 @@ func TestOpenServer_KnowsNoCaller(t *testing.T) {
 	s.refused("POST", base+"tokens/create", `{"name": "x", "expires": "1d"}`, 400, "Name the user in parameter 'username'")
 	s.refused("POST", base+"users/revoke-all", `{}`, 400, "Name the user in parameter 'username'")
 	s.refused("POST", base+"setup", `{"username": "ada"}`, 403, "Set MLFLOW_TRACKING_TOKEN to the set-up token")
+}
+
+func TestRevokeJWT_EndsOne_RevokeAllTheOthers(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keys.json")
+	if _, err := auth.CreateKeyFile(file, "EdDSA"); err != nil {
+		t.Fatal(err)
+	}
+	mint := func() string {
+		t.Helper()
+		token, err := auth.Mint(file, auth.MintRequest{Subject: "bob", Groups: []string{"ops"}, Roles: []string{"viewer"}, Audience: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	modelstest.Run(t, func(t *testing.T, uri string) {
+		s := newGuardedServer(t, uri, func(o *auth.Options) {
+			var err error
+			if o.JWT, err = auth.NewJWTVerifier(auth.JWTOptions{KeyFile: file, Audiences: []string{"test"}, Now: o.Now}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		s.users("ada", "bob")
+		s.ok("ada", "POST", "groups/create", `{"name": "ops"}`)
+		one, two := mint(), mint()
+		who := s.ok(one, "GET", "auth/whoami", "")
+		if fmt.Sprint(who["groups"]) != "[ops]" || who["expires_at"] == nil || who["username"] != "bob" {
+			t.Errorf("got %v", who)
+		}
+		want := []string{
+			"User 'bob' may not create the registered model 'm', which does not exist: that takes USE on the server, as the role editor has, or EDIT on a pattern that matches the name.",
+			"Decided by READ by pattern * (role viewer).", "The user's groups: ops.",
+		}
+		if diff := cmp.Diff(want, s.lines(one, "model=m")); diff != "" {
+			t.Errorf("the explanation leaves out what the JWT names: %s", diff)
+		}
+		id := strings.TrimPrefix(who["credential"].(string), "jwt greenroom ")
+		s.ok("ada", "POST", "tokens/revoke-jwt", fmt.Sprintf(`{"issuer": "greenroom", "jti": %q, "expires_at": %.0f}`, id, who["expires_at"]))
+		s.refused(one, "GET", "auth/whoami", "", 401, "The token was revoked")
+		s.ok(two, "GET", "auth/whoami", "")
+		s.sleep(time.Second)
+		s.ok("ada", "POST", "users/revoke-all", `{"username": "bob"}`)
+		s.refused(two, "GET", "auth/whoami", "", 401, "The token was revoked with all of its user")
+	})
+}
+
+func TestAudit_TellsOfTokensWithoutTheirSecret(t *testing.T) {
+	onGuarded(t, func(t *testing.T, s *guardedServer) {
+		text, id := s.newToken("bob", `{"name": "ci", "role": "viewer", "expires": "90d"}`)
+		s.refused(text, "POST", "tokens/create", `{"name": "x", "expires": "1d"}`, 403, "User 'bob' logged in with a token")
+		s.ok("ada", "POST", "tokens/revoke", `{"id": "`+id+`"}`)
+		log := fmt.Sprint(s.ok("ada", "GET", "audit/search", ""))
+		for _, want := range []string{"tokens/create", "tokens/revoke", "user 'bob'", id, "refused"} {
+			if !strings.Contains(log, want) {
+				t.Errorf("the audit log tells nothing of %s: %s", want, log)
+			}
+		}
+		if secret := text[len("greenroom_")+len(id)+1:]; strings.Contains(log, secret) {
+			t.Error("the audit log has the token")
+		}
+	})
 }
