@@ -166,15 +166,18 @@ type setupResponse struct {
 }
 
 func (a *API) setUp(ctx context.Context, req *setupRequest) (*setupResponse, error) {
+	hash := auth.Of(ctx).SetupHash
+	if err := a.store.CheckSetupToken(ctx, hash); err != nil {
+		return nil, err
+	}
 	n := models.NewUser{Name: req.Username}
 	if req.Password != "" {
-		hash, err := newPassword(req.Username, req.Password)
-		if err != nil {
+		var err error
+		if n.PasswordHash, err = newPassword(req.Username, req.Password); err != nil {
 			return nil, err
 		}
-		n.PasswordHash = hash
 	}
-	u, token, err := a.store.UseSetupToken(ctx, auth.Of(ctx).SetupHash, n, models.NewAPIToken{Name: "set-up", Lifetime: setupTokenLifetime})
+	u, token, err := a.store.UseSetupToken(ctx, hash, n, models.NewAPIToken{Name: "set-up", Lifetime: setupTokenLifetime})
 	if err != nil {
 		return nil, err
 	}

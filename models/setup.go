@@ -18,6 +18,26 @@ func (s *Store) SetSetupToken(ctx context.Context, hash string, expires time.Tim
 	return set, err
 }
 
+// CheckSetupToken refuses the set-up token of a hash that UseSetupToken would refuse. Anybody can make one up, so it comes
+// before what costs something.
+func (s *Store) CheckSetupToken(ctx context.Context, hash string) error {
+	if state, err := s.IdentityState(ctx); err != nil || state.HasUsers {
+		return orSetUp(err)
+	}
+	return s.view(ctx, func(t *tx) error { return t.checkSetupToken(hash) })
+}
+
+func (t *tx) checkSetupToken(hash string) error {
+	kept, _, err := pickOne[struct {
+		SetupHash      *string
+		SetupExpiresAt *int64
+	}](t, "SELECT setup_hash, setup_expires_at FROM greenroom_identity WHERE id = 1")
+	if err == nil && (!auth.SameHash(deref(kept.SetupHash), hash) || deref(kept.SetupExpiresAt) <= t.now) {
+		return &auth.UnauthenticatedError{InvalidToken: true, Message: "The set-up token is not the newest one, or has expired. The server prints a new one when it starts: restart it and use that."}
+	}
+	return err
+}
+
 // UseSetupToken makes the first administrator with the set-up token of a hash, which ends with it: of several requests at a
 // time one wins. An administrator without a password gets the API token described, whose text is returned.
 func (s *Store) UseSetupToken(ctx context.Context, hash string, n NewUser, token NewAPIToken) (u *User, text string, err error) {
@@ -30,24 +50,13 @@ func (s *Store) UseSetupToken(ctx context.Context, hash string, n NewUser, token
 			return nil, "", err
 		}
 	}
-	// Anybody can make up a set-up token: look before the lock.
-	if state, err := s.IdentityState(ctx); err != nil || state.HasUsers {
-		return nil, "", orSetUp(err)
-	}
 	err = s.update(ctx, func(t *tx) error {
 		id, others, err := t.changeFirstUser()
 		if err != nil || others {
 			return orSetUp(err)
 		}
-		kept, _, err := pickOne[struct {
-			SetupHash      *string
-			SetupExpiresAt *int64
-		}](t, "SELECT setup_hash, setup_expires_at FROM greenroom_identity WHERE id = 1")
-		if err != nil {
+		if err := t.checkSetupToken(hash); err != nil {
 			return err
-		}
-		if !auth.SameHash(deref(kept.SetupHash), hash) || deref(kept.SetupExpiresAt) <= t.now {
-			return &auth.UnauthenticatedError{InvalidToken: true, Message: "The set-up token is not the newest one, or has expired. The server prints a new one when it starts: restart it and use that."}
 		}
 		if err := t.insertAdmin(id, n); err != nil {
 			return err
