@@ -89,16 +89,15 @@ func (t target) String() string {
 		return object
 	case artifactByPath:
 		return "artifact '" + t.ref + "'"
-	case account:
-		t.self = t.ref
-	}
-	if t.kind == roleByID {
+	case roleByID:
 		return "role " + t.ref
+	case account:
+		return "user '" + t.ref + "'"
 	}
 	if t.self != "" {
 		return "user '" + t.self + "'"
 	}
-	return ""
+	return t.ref
 }
 
 // auditRefusal leaves an entry for a refusal of a known user, and for a failed log-in. A request without a credential

@@ -68,6 +68,24 @@ type adminOnly struct{}
 
 func (adminOnly) targets() []target { return []target{{kind: administration}} }
 
+// adminOnUser is embedded by a request of administrators about a user.
+type adminOnUser struct {
+	Username string `json:"username" mlflow:"required"`
+}
+
+func (r adminOnUser) targets() []target {
+	return []target{{kind: administration, ref: "user '" + r.Username + "'"}}
+}
+
+// adminOnRole is embedded by a request of administrators about a role.
+type adminOnRole struct {
+	RoleID int64 `json:"role_id" mlflow:"required"`
+}
+
+func (r adminOnRole) targets() []target {
+	return []target{{kind: administration, ref: "role " + strconv.FormatInt(r.RoleID, 10)}}
+}
+
 // onUser is a user, who may do it without help; others must be administrators.
 func onUser(name string) []target { return []target{{kind: administration, self: name}} }
 

@@ -126,8 +126,7 @@ func (a *API) listUserRoles(ctx context.Context, req *userRef) (*rolesResponse, 
 }
 
 type updateRoleRequest struct {
-	adminOnly
-	RoleID      int64   `json:"role_id" mlflow:"required"`
+	adminOnRole
 	Name        *string `json:"name"`
 	Description *string `json:"description"`
 }
@@ -140,8 +139,7 @@ func (a *API) updateRole(ctx context.Context, req *updateRoleRequest) (*roleResp
 }
 
 type changeRoleRequest struct {
-	adminOnly
-	RoleID int64 `json:"role_id" mlflow:"required"`
+	adminOnRole
 }
 
 func (a *API) deleteRole(ctx context.Context, req *changeRoleRequest) (*empty, error) {
@@ -155,9 +153,8 @@ type roleAssignment struct {
 }
 
 type assignRoleRequest struct {
-	adminOnly
+	adminOnRole
 	Username string `json:"username" mlflow:"required"`
-	RoleID   int64  `json:"role_id" mlflow:"required"`
 }
 
 type assignRoleResponse struct {
@@ -191,8 +188,7 @@ type rolePermissionResponse struct {
 }
 
 type addRolePermissionRequest struct {
-	adminOnly
-	RoleID          int64  `json:"role_id" mlflow:"required"`
+	adminOnRole
 	ResourceType    string `json:"resource_type" mlflow:"required"`
 	ResourcePattern string `json:"resource_pattern" mlflow:"required"`
 	Permission      string `json:"permission" mlflow:"required"`

@@ -43,8 +43,7 @@ func (a *API) answerUser(ctx context.Context, u *models.User, err error) (*userR
 }
 
 type createUserRequest struct {
-	adminOnly
-	Username string `json:"username" mlflow:"required"`
+	adminOnUser
 	Password string `json:"password" mlflow:"required"`
 }
 
@@ -174,9 +173,8 @@ func (a *API) checkCurrentPassword(ctx context.Context, req *updateUserPasswordR
 }
 
 type updateUserAdminRequest struct {
-	adminOnly
-	Username string `json:"username" mlflow:"required"`
-	IsAdmin  *bool  `json:"is_admin" mlflow:"required"`
+	adminOnUser
+	IsAdmin *bool `json:"is_admin" mlflow:"required"`
 }
 
 func (a *API) updateUserAdmin(ctx context.Context, req *updateUserAdminRequest) (*empty, error) {
@@ -184,9 +182,8 @@ func (a *API) updateUserAdmin(ctx context.Context, req *updateUserAdminRequest) 
 }
 
 type updateDisabledRequest struct {
-	adminOnly
-	Username string `json:"username" mlflow:"required"`
-	Disabled *bool  `json:"disabled" mlflow:"required"`
+	adminOnUser
+	Disabled *bool `json:"disabled" mlflow:"required"`
 }
 
 // updateDisabled keeps a user out, or lets the user in again.
@@ -195,8 +192,7 @@ func (a *API) updateDisabled(ctx context.Context, req *updateDisabledRequest) (*
 }
 
 type deleteUserRequest struct {
-	adminOnly
-	Username string `json:"username" mlflow:"required"`
+	adminOnUser
 }
 
 func (a *API) deleteUser(ctx context.Context, req *deleteUserRequest) (*empty, error) {

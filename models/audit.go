@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"greenroom/auth"
 	"greenroom/search"
 )
 
@@ -83,12 +84,25 @@ func WithAudit(ctx context.Context, a *Audit) context.Context {
 	return context.WithValue(ctx, auditKey{}, a)
 }
 
-// pendingAudit is the Audit of a request that has left no entry, else nil.
-func pendingAudit(ctx context.Context) *Audit {
-	if a, ok := ctx.Value(auditKey{}).(*Audit); ok && a != nil && !a.recorded {
+// operatorAction is the action of a change of users or permissions that no request asked for: on the server's start, or on
+// the command line of who owns the database.
+const operatorAction = "operator"
+
+// auditDue is what the transaction has to leave an entry for, nil for nothing.
+func (t *tx) auditDue(ctx context.Context) *Audit {
+	a, request := ctx.Value(auditKey{}).(*Audit)
+	switch {
+	case t.changed.nothing:
+		return nil
+	case request && a != nil && !a.recorded:
 		return a
+	case request || !t.identityChanged:
+		return nil
 	}
-	return nil
+	if t.by.Credential == "" {
+		t.by = &auth.Principal{Credential: "database"}
+	}
+	return &Audit{Action: operatorAction}
 }
 
 func (a *Audit) committed(e AuditEntry) {

@@ -74,6 +74,27 @@ func TestAudit_AChangeLeavesOneEntryWithTheTransaction(t *testing.T) {
 	})
 }
 
+func TestAudit_UsersDoNotChangeUnseenOutsideOfRequests(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		if _, err := s.CreateUser(t.Context(), NewUser{Name: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.ExternalAccount(audited(t.Context(), "log-in", nil), "https://issuer", "17", "bob"); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.ExternalAccount(audited(t.Context(), "log-in", nil), "https://issuer", "17", "bob"); err != nil {
+			t.Fatal(err)
+		}
+		want := []AuditEntry{
+			{UserName: "bob", Credential: "jwt https://issuer", Action: "log-in", Object: "user 'bob'", Outcome: AuditAllowed, Detail: `{"issuer":"https://issuer"}`, RequestID: "r1", Address: "127.0.0.1"},
+			{Credential: "database", Action: "operator", Object: "user 'ann'", Outcome: AuditAllowed, Detail: `{"admin":true}`},
+		}
+		if diff := cmp.Diff(want, auditLog(t, s, AuditFilter{}), cmpopts.IgnoreFields(AuditEntry{}, "ID", "At")); diff != "" {
+			t.Errorf("the log (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestAudit_WhatChangesNothingLeavesNoEntry(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		if _, err := s.CreateRegisteredModel(t.Context(), "churn", "", nil); err != nil {

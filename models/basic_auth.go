@@ -37,6 +37,11 @@ func (s *Store) ImportBasicAuth(ctx context.Context, uri string, log func(string
 		i := importer{tx: t, source: source}
 		err := i.run()
 		done, told = i.done, i.told
+		t.about("users of MLflow's basic-auth app")
+		t.note("users", done.Users)
+		t.note("roles", done.Roles)
+		t.note("assignments", done.Assignments)
+		t.note("grants", done.Grants)
 		return err
 	})
 	if err != nil {

@@ -156,20 +156,23 @@ type tx struct {
 // The entry of the context's Audit is part of it.
 func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
 	const attempts = 10
-	audit := pendingAudit(ctx)
 	for i := 1; ; i++ {
 		var t *tx
+		var audit *Audit
 		var entry AuditEntry
 		err := s.write.WithContext(ctx).Transaction(func(db *gorm.DB) error {
 			t = &tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)}
-			if err := fn(t); err != nil || audit == nil || t.changed.nothing {
+			if err := fn(t); err != nil {
 				return err
+			}
+			if audit = t.auditDue(ctx); audit == nil {
+				return nil
 			}
 			var err error
 			entry, err = t.record(*audit, AuditAllowed)
 			return err
 		})
-		if err == nil && audit != nil && !t.changed.nothing {
+		if err == nil && audit != nil {
 			audit.committed(entry)
 		}
 		if err == nil && t.identityChanged {
