@@ -243,6 +243,23 @@ func CreateKeyFile(path, alg string) (kid string, err error) {
 	return k.id, nil
 }
 
+// KeyInfo is what may be told about an own key.
+type KeyInfo struct {
+	ID    string `json:"kid"`
+	Alg   string `json:"alg"`
+	Signs bool   `json:"signs"` // new tokens; the other keys verify what they signed earlier
+}
+
+// KeyFileInfo tells which keys a key file has.
+func KeyFileInfo(path string) ([]KeyInfo, error) {
+	set, _, err := readKeyFile(path)
+	infos := make([]KeyInfo, len(set))
+	for i, k := range set {
+		infos[i] = KeyInfo{ID: k.id, Alg: k.algs[0], Signs: i == 0 && k.sign != nil}
+	}
+	return infos, err
+}
+
 // RotateKeyFile puts a new key of the active one's kind in front of a key file, and gives its kid. The older ones verify only; no more
 // than keep keys stay, so that 1 ends all tokens at once. Servers that use the file see the new one within a second.
 func RotateKeyFile(path string, keep int) (kid string, err error) {

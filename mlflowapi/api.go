@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"time"
 
@@ -45,6 +46,8 @@ type Config struct {
 	Auth Authenticator
 	// AuditLog gets a line of JSON for every entry of the audit log; nil for none.
 	AuditLog io.Writer
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For tells the client's address.
+	TrustedProxies []netip.Prefix
 	// Artifacts is the store behind mlflow-artifacts: locations; nil when this server serves none.
 	Artifacts artifacts.Store
 	// ArtifactFolders are the local folders, by absolute path, that artifact locations may name.
@@ -68,6 +71,8 @@ func New(store *models.Store, cfg Config) http.Handler {
 	engine.RedirectTrailingSlash = false
 	engine.HandleMethodNotAllowed = true
 	engine.UseRawPath = true
+	engine.RemoteIPHeaders = []string{"X-Forwarded-For"}
+	trustProxies(engine, cfg.TrustedProxies)
 	engine.Use(a.observe, a.recoverPanic, a.secure, a.authenticate)
 	engine.NoRoute(func(c *gin.Context) {
 		a.fail(c, &models.Error{Code: models.EndpointNotFound, Message: "There is no " + c.Request.URL.Path + " on this server."})
@@ -83,6 +88,16 @@ func New(store *models.Store, cfg Config) http.Handler {
 	})
 	a.mount(engine)
 	return engine
+}
+
+// trustProxies makes ClientIP of a request that one of the proxies passed on the address that it got the request from, and of
+// any other the sender's own.
+func trustProxies(engine *gin.Engine, networks []netip.Prefix) {
+	texts := make([]string, len(networks))
+	for i, network := range networks {
+		texts[i] = network.String()
+	}
+	_ = engine.SetTrustedProxies(texts) // fails only on texts that are no networks
 }
 
 // call decodes a request, and gives what it is about and what answers it.

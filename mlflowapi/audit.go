@@ -41,7 +41,7 @@ func (a *API) audited(c *gin.Context) context.Context {
 }
 
 func (a *API) audit(c *gin.Context, action string) *models.Audit {
-	return &models.Audit{Action: action, Object: c.GetString(objectKey), RequestID: requestID(c), Address: c.RemoteIP(), Committed: a.auditor.lines.write}
+	return &models.Audit{Action: action, Object: c.GetString(objectKey), RequestID: requestID(c), Address: c.ClientIP(), Committed: a.auditor.lines.write}
 }
 
 // noteObject remembers what the request is about: the first target, where there are several.
@@ -109,7 +109,7 @@ func (a *API) auditRefusal(c *gin.Context, err error, answer errorBody) {
 	switch p := auth.Of(c.Request.Context()); {
 	case errors.As(err, &stranger), errors.As(err, &throttled):
 		if header != "" {
-			a.refused(c, a.auditor.logins, c.RemoteIP(), a.audit(c, loginAction), answer.Message, func(ctx context.Context) (*auth.Principal, error) {
+			a.refused(c, a.auditor.logins, c.ClientIP(), a.audit(c, loginAction), answer.Message, func(ctx context.Context) (*auth.Principal, error) {
 				return a.suspect(ctx, header)
 			})
 		}

@@ -20,7 +20,7 @@ func (a *API) authenticate(c *gin.Context) {
 		return
 	}
 	ctx := models.WithAudit(c.Request.Context(), a.audit(c, loginAction)) // the first log-in of an issuer's user makes the user
-	p, err := a.cfg.Auth.Authenticate(ctx, strings.Join(headers, ""), c.RemoteIP())
+	p, err := a.cfg.Auth.Authenticate(ctx, strings.Join(headers, ""), c.ClientIP())
 	if err != nil {
 		if changesState(c.Request.Method) {
 			newUpload(c).drain() // a client that is still sending does not hear the answer

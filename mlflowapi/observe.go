@@ -97,7 +97,7 @@ func (a *API) observe(c *gin.Context) {
 		a.log.LogAttrs(ctx, slog.LevelDebug, "request",
 			slog.String("method", c.Request.Method), slog.String("route", route), slog.String("path", c.Request.URL.Path),
 			slog.Int("status", status), slog.Int("bytes", c.Writer.Size()),
-			slog.Duration("duration", duration), slog.String("request_id", id), slog.String("client", c.RemoteIP()))
+			slog.Duration("duration", duration), slog.String("request_id", id), slog.String("client", c.ClientIP()))
 	}()
 	c.Next()
 }

@@ -35,6 +35,7 @@ const workspace = "default"
 // Options are what an operator chooses about the store.
 type Options struct {
 	// ArtifactRoot is where experiments without a location of their own keep artifacts, such as "mlflow-artifacts:/" or "s3://bucket/prefix".
+	// Without one, a new database gets no experiment 0.
 	ArtifactRoot string
 	// ArtifactsDestination is the local folder behind mlflow-artifacts: locations; empty if there is none.
 	ArtifactsDestination string
@@ -73,9 +74,13 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 	if err := s.connect(target); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", target, err)
 	}
+	location := ""
+	if opts.ArtifactRoot != "" {
+		location = appendToURI(opts.ArtifactRoot, "0")
+	}
 	db, err := s.write.DB()
 	if err == nil {
-		err = schema.Migrate(ctx, db, target.Dialect, schema.Options{ArtifactLocation: appendToURI(opts.ArtifactRoot, "0"), URI: target.String()})
+		err = schema.Migrate(ctx, db, target.Dialect, schema.Options{ArtifactLocation: location, URI: target.String()})
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", target, err), s.Close())

@@ -188,7 +188,7 @@ func (e *apiError) Error() string {
 	if e.code == "" {
 		text = fmt.Sprintf("the server answers %d %s: %s", e.status, http.StatusText(e.status), e.message)
 	}
-	if e.status == http.StatusUnauthorized {
+	if e.status == http.StatusUnauthorized && !strings.Contains(text, "MLFLOW_TRACKING_TOKEN") {
 		text += " (set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)"
 	}
 	return text
@@ -238,12 +238,14 @@ func (c *client) send(ctx context.Context, method, path string, body, out any) e
 	return err
 }
 
-// do makes one request to a path below /api/2.0/mlflow/. With an error comes the time to wait before a repetition; negative
-// if that would not help.
+// do makes one request to a path below /api/2.0/mlflow/, or to one that begins with a slash as it is. With an error comes the
+// time to wait before a repetition; negative if that would not help.
 func (c *client) do(ctx context.Context, method, path string, body []byte, out any) (wait time.Duration, err error) {
 	const never = -1
-	target := strings.TrimSuffix(c.base.String(), "/") + "/api/2.0/mlflow/" + path
-	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	if !strings.HasPrefix(path, "/") {
+		path = "/api/2.0/mlflow/" + path
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.base.String(), "/")+path, bytes.NewReader(body))
 	if err != nil {
 		return never, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -32,7 +33,7 @@ type serverFlags struct {
 	disableSecurity      bool
 	dev                  bool
 
-	noAuth         bool
+	identityFlags
 	logFormat      string
 	logLevel       string
 	auditLog       string
@@ -68,7 +69,6 @@ func foreignFlags() []foreignFlag {
 		{name: "enable-workspaces", env: "MLFLOW_ENABLE_WORKSPACES", boolean: true, refused: true, why: "there are no workspaces; run one server for each, with its own --backend-store-uri"},
 		{name: "read-replica-backend-store-uri", env: "MLFLOW_READ_REPLICA_BACKEND_STORE_URI", refused: true, why: "all queries go to --backend-store-uri; leave it out"},
 		{name: "artifacts-only", env: "MLFLOW_ARTIFACTS_ONLY", boolean: true, refused: true, why: "the server always has the tracking API; leave it out, and let a proxy pass only /api/2.0/mlflow-artifacts"},
-		{name: "app-name", refused: true, why: "MLflow's Python apps such as basic-auth can't run here; leave it out, and let a proxy check users"},
 		{name: "trace-archival-config", env: "MLFLOW_TRACE_ARCHIVAL_CONFIG", refused: true, why: "traces are not served; leave it out"},
 	}
 }
@@ -83,7 +83,7 @@ func (f *serverFlags) define(set *pflag.FlagSet) {
 	set.VarPF(boolFlag{&f.serveArtifacts, true}, "serve-artifacts", "", "store artifacts through this server (default)").NoOptDefVal = "true"
 	set.VarPF(boolFlag{&f.serveArtifacts, false}, "no-serve-artifacts", "", "let clients reach the artifact store themselves").NoOptDefVal = "true"
 	set.StringVar(&f.artifactsDestination, "artifacts-destination", "./mlartifacts", "folder for the artifacts this server stores")
-	set.StringVarP(&f.host, "host", "h", "127.0.0.1", "address to listen on; other than loopback needs --no-auth")
+	set.StringVarP(&f.host, "host", "h", "127.0.0.1", "address to listen on; other than loopback, everyone has to log in")
 	set.IntVarP(&f.port, "port", "p", 5000, "port to listen on; 0 takes a free one")
 	set.StringVar(&f.staticPrefix, "static-prefix", "", "prefix of every path, such as /mlflow")
 	set.StringSliceVar(&f.allowedHosts, "allowed-hosts", nil, "Host headers to accept, with * as wildcard; a name without a port stands for all ports (default localhost, private addresses and --host)")
@@ -92,7 +92,7 @@ func (f *serverFlags) define(set *pflag.FlagSet) {
 	set.BoolVar(&f.disableSecurity, "disable-security-middleware", false, "no checks of Host and Origin, no X-Frame-Options: any web page can then use the server")
 	set.BoolVar(&f.dev, "dev", false, "same as --log-level debug")
 
-	set.BoolVar(&f.noAuth, "no-auth", false, "allow everyone who can connect everything; needed to listen for other machines")
+	f.identityFlags.define(set)
 	set.StringVar(&f.logFormat, "log-format", "text", "log lines on standard error as text or json")
 	set.StringVar(&f.logLevel, "log-level", "info", "debug (every request), info, warn or error")
 	set.StringVar(&f.auditLog, "audit-log", "", "file for the audit log's entries as lines of JSON, besides the database; - for standard output; SIGHUP opens it anew")
@@ -127,12 +127,12 @@ func (f *serverFlags) environment() map[string]string {
 		"cors-allowed-origins":        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
 		"x-frame-options":             "MLFLOW_SERVER_X_FRAME_OPTIONS",
 		"disable-security-middleware": "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE",
-		"no-auth":                     "GREENROOM_NO_AUTH",
 		"log-format":                  "GREENROOM_LOG_FORMAT",
 		"log-level":                   "GREENROOM_LOG_LEVEL",
 		"audit-log":                   "GREENROOM_AUDIT_LOG",
 		"max-request-size":            "GREENROOM_MAX_REQUEST_SIZE",
 	}
+	maps.Copy(env, identityVariables())
 	for _, foreign := range foreignFlags() {
 		if foreign.env != "" {
 			env[foreign.name] = foreign.env
@@ -172,6 +172,7 @@ func (f *serverFlags) readEnvironment(set *pflag.FlagSet, getenv func(string) st
 			return usageError{fmt.Errorf("environment variable MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX is not a regular expression of Go's syntax: %w", err)}
 		}
 	}
+	f.admin.name, f.admin.password = getenv("MLFLOW_AUTH_ADMIN_USERNAME"), getenv("MLFLOW_AUTH_ADMIN_PASSWORD")
 	f.allowedSchemes = trimmed(strings.Split(strings.ToLower(getenv("MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES")), ","))
 	if workspace := getenv("MLFLOW_WORKSPACE"); workspace != "" {
 		return usageError{fmt.Errorf("environment variable MLFLOW_WORKSPACE=%s is for clients, and there are no workspaces: unset it", workspace)}
@@ -182,6 +183,9 @@ func (f *serverFlags) readEnvironment(set *pflag.FlagSet, getenv func(string) st
 // check refuses values that can't work, and tells the operator about flags that do nothing.
 func (f *serverFlags) check(set *pflag.FlagSet, notes io.Writer) error {
 	if err := f.checkForeign(set, notes); err != nil {
+		return usageError{err}
+	}
+	if err := f.checkIdentity(notes); err != nil {
 		return usageError{err}
 	}
 	if f.registryStoreURI != "" && f.registryStoreURI != f.backendStoreURI {

@@ -18,11 +18,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run is the whole program; it gives the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:           "greenroom",
 		Short:         "A model registry and experiment-tracking server that speaks MLflow's REST API",
@@ -30,9 +30,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		SilenceErrors: true,
 	}
 	root.SetArgs(args)
+	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(newServerCommand(), newModelsCommand(), newRunsCommand(), newDBCommand(), newVersionCommand())
+	root.AddCommand(newServerCommand(), newModelsCommand(), newRunsCommand(),
+		newUserCommand(), newTokenCommand(), newGroupCommand(), newRoleCommand(), newAuthCommand(), newKeyCommand(),
+		newDBCommand(), newVersionCommand())
 	usage(root)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
@@ -52,7 +55,7 @@ const (
 	exitOK       = 0
 	exitFailed   = 1 // the server can't be reached or is broken, or the command can't do its work
 	exitUsage    = 2 // the command line is wrong
-	exitNotFound = 3 // there is no such model, version, alias, run or experiment
+	exitNotFound = 3 // there is no such model, version, alias, run, experiment, user, group, role or token
 	exitRefused  = 4 // the server says no: not logged in, not allowed, in conflict, or not a valid value
 )
 

@@ -17,8 +17,13 @@ import (
 // command runs greenroom with args and gives what it printed.
 func command(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	return commandWithInput(t, "", args...)
+}
+
+func commandWithInput(t testing.TB, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	var out, errs bytes.Buffer
-	code = run(t.Context(), args, &out, &errs)
+	code = run(t.Context(), args, strings.NewReader(stdin), &out, &errs)
 	return code, out.String(), errs.String()
 }
 
@@ -49,7 +54,7 @@ func startServer(t testing.TB, args ...string) running {
 	var errs bytes.Buffer
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, append([]string{"server", "--port", "0"}, args...), w, &errs)
+		code <- run(ctx, append([]string{"server", "--port", "0"}, args...), strings.NewReader(""), w, &errs)
 		w.Close()
 	}()
 	lines := bufio.NewReader(stdout)
@@ -281,39 +286,48 @@ func TestServer_RefusesWhatItCannotDo(t *testing.T) {
 		code int
 		want string
 	}{
-		"unknown flag":             {args: "--nope", code: 2, want: "unknown flag: --nope"},
-		"argument":                 {args: "now", code: 2, want: `"now"`},
-		"port is no number":        {args: "--port x", code: 2, want: `"x"`},
-		"port out of range":        {args: "--port 70000", code: 2, want: "0 to 65535"},
-		"port taken":               {args: "--port " + port, code: 1, want: "port " + port + " on 127.0.0.1 is taken"},
-		"port taken, from env":     {env: "MLFLOW_PORT=" + port, code: 1, want: "is taken"},
-		"other machines":           {args: "--host 0.0.0.0", code: 1, want: "--no-auth"},
-		"other machines, from env": {env: "MLFLOW_HOST=0.0.0.0", code: 1, want: "--no-auth"},
-		"someone else's address":   {args: "--host 192.0.2.1 --no-auth", code: 1, want: "not an address of this machine"},
-		"basic auth":               {args: "--app-name basic-auth", code: 2, want: "basic-auth can't run here"},
-		"replica":                  {args: "--read-replica-backend-store-uri sqlite:///x.db", code: 2, want: "leave it out"},
-		"artifacts only":           {args: "--artifacts-only", code: 2, want: "leave it out"},
-		"workspaces":               {args: "--enable-workspaces", code: 2, want: "no workspaces"},
-		"workspaces, from env":     {env: "MLFLOW_ENABLE_WORKSPACES=true", code: 2, want: "no workspaces"},
-		"workspace":                {env: "MLFLOW_WORKSPACE=a", code: 2, want: "unset it"},
-		"trace archive":            {args: "--trace-archival-config x.yml", code: 2, want: "traces"},
-		"two databases":            {args: "--registry-store-uri sqlite:///x.db", code: 2, want: "one database"},
-		"TLS by gunicorn":          {args: "--gunicorn-opts=--certfile=x", code: 2, want: "proxy"},
-		"TLS by uvicorn":           {env: "MLFLOW_UVICORN_OPTS=--ssl-keyfile k", code: 2, want: "proxy"},
-		"port by gunicorn":         {args: "--gunicorn-opts=-b=0.0.0.0:80", code: 2, want: "--host and --port"},
-		"S3":                       {args: "--artifacts-destination s3://bucket/x", code: 2, want: "--no-serve-artifacts --default-artifact-root s3://bucket/x"},
-		"root at itself":           {args: "--no-serve-artifacts --default-artifact-root mlflow-artifacts:/", code: 1, want: "--no-serve-artifacts"},
-		"prefix":                   {args: "--static-prefix ml/", code: 2, want: "/mlflow"},
-		"frame":                    {args: "--x-frame-options ALLOW-FROM", code: 2, want: "SAMEORIGIN"},
-		"log level":                {args: "--log-level loud", code: 2, want: "debug, info"},
-		"log format":               {args: "--log-format xml", code: 2, want: "text or json"},
-		"request size":             {args: "--max-request-size 10", code: 2, want: "at least"},
-		"boolean":                  {env: "MLFLOW_SERVE_ARTIFACTS=perhaps", code: 2, want: "MLFLOW_SERVE_ARTIFACTS"},
-		"truncate":                 {env: "MLFLOW_TRUNCATE_LONG_VALUES=2", code: 2, want: "MLFLOW_TRUNCATE_LONG_VALUES"},
-		"source pattern":           {env: "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX=(", code: 2, want: "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX is not a regular expression"},
-		"MySQL":                    {args: "--backend-store-uri mysql://db/x", code: 1, want: "postgresql://"},
-		"file store":               {args: "--backend-store-uri ./mlruns", code: 1, want: "sqlite:///"},
-		"no PostgreSQL there":      {args: "--backend-store-uri postgresql://u:hush@127.0.0.1:1/x", code: 1, want: "check --backend-store-uri"},
+		"unknown flag":            {args: "--nope", code: 2, want: "unknown flag: --nope"},
+		"argument":                {args: "now", code: 2, want: `"now"`},
+		"port is no number":       {args: "--port x", code: 2, want: `"x"`},
+		"port out of range":       {args: "--port 70000", code: 2, want: "0 to 65535"},
+		"port taken":              {args: "--port " + port, code: 1, want: "port " + port + " on 127.0.0.1 is taken"},
+		"port taken, from env":    {env: "MLFLOW_PORT=" + port, code: 1, want: "is taken"},
+		"someone else's address":  {args: "--host 192.0.2.1 --no-auth", code: 1, want: "not an address of this machine"},
+		"other app":               {args: "--app-name oidc-auth", code: 2, want: "write --auth"},
+		"auth or not":             {args: "--auth --no-auth", code: 2, want: "exclude each other"},
+		"default DENY":            {args: "--default-permission DENY", code: 2, want: "NO_PERMISSIONS"},
+		"default level":           {args: "--default-permission read", code: 2, want: "must be one of"},
+		"issuer without audience": {args: "--oidc-issuer https://idp.company.com", code: 2, want: "--oidc-audience"},
+		"audience without issuer": {args: "--oidc-audience x", code: 2, want: "--oidc-issuer"},
+		"JWTs that nobody asks":   {args: "--no-auth --key-file x.json", code: 2, want: "leave it out"},
+		"no such key file":        {args: "--key-file x.json", code: 1, want: "x.json"},
+		"unsafe issuer":           {args: "--oidc-issuer http://idp.company.com --oidc-audience x", code: 1, want: "https"},
+		"proxy":                   {args: "--trusted-proxies nginx", code: 2, want: "10.0.0.0/8"},
+		"admin without password":  {env: "MLFLOW_AUTH_ADMIN_USERNAME=ann", code: 2, want: "MLFLOW_AUTH_ADMIN_PASSWORD"},
+		"admin's short password":  {env: "MLFLOW_AUTH_ADMIN_PASSWORD=hush-hush", code: 1, want: "at least 12 characters"},
+		"replica":                 {args: "--read-replica-backend-store-uri sqlite:///x.db", code: 2, want: "leave it out"},
+		"artifacts only":          {args: "--artifacts-only", code: 2, want: "leave it out"},
+		"workspaces":              {args: "--enable-workspaces", code: 2, want: "no workspaces"},
+		"workspaces, from env":    {env: "MLFLOW_ENABLE_WORKSPACES=true", code: 2, want: "no workspaces"},
+		"workspace":               {env: "MLFLOW_WORKSPACE=a", code: 2, want: "unset it"},
+		"trace archive":           {args: "--trace-archival-config x.yml", code: 2, want: "traces"},
+		"two databases":           {args: "--registry-store-uri sqlite:///x.db", code: 2, want: "one database"},
+		"TLS by gunicorn":         {args: "--gunicorn-opts=--certfile=x", code: 2, want: "proxy"},
+		"TLS by uvicorn":          {env: "MLFLOW_UVICORN_OPTS=--ssl-keyfile k", code: 2, want: "proxy"},
+		"port by gunicorn":        {args: "--gunicorn-opts=-b=0.0.0.0:80", code: 2, want: "--host and --port"},
+		"S3":                      {args: "--artifacts-destination s3://bucket/x", code: 2, want: "--no-serve-artifacts --default-artifact-root s3://bucket/x"},
+		"root at itself":          {args: "--no-serve-artifacts --default-artifact-root mlflow-artifacts:/", code: 1, want: "--no-serve-artifacts"},
+		"prefix":                  {args: "--static-prefix ml/", code: 2, want: "/mlflow"},
+		"frame":                   {args: "--x-frame-options ALLOW-FROM", code: 2, want: "SAMEORIGIN"},
+		"log level":               {args: "--log-level loud", code: 2, want: "debug, info"},
+		"log format":              {args: "--log-format xml", code: 2, want: "text or json"},
+		"request size":            {args: "--max-request-size 10", code: 2, want: "at least"},
+		"boolean":                 {env: "MLFLOW_SERVE_ARTIFACTS=perhaps", code: 2, want: "MLFLOW_SERVE_ARTIFACTS"},
+		"truncate":                {env: "MLFLOW_TRUNCATE_LONG_VALUES=2", code: 2, want: "MLFLOW_TRUNCATE_LONG_VALUES"},
+		"source pattern":          {env: "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX=(", code: 2, want: "MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX is not a regular expression"},
+		"MySQL":                   {args: "--backend-store-uri mysql://db/x", code: 1, want: "postgresql://"},
+		"file store":              {args: "--backend-store-uri ./mlruns", code: 1, want: "sqlite:///"},
+		"no PostgreSQL there":     {args: "--backend-store-uri postgresql://u:hush@127.0.0.1:1/x", code: 1, want: "check --backend-store-uri"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if variable, value, ok := strings.Cut(test.env, "="); ok {

@@ -220,16 +220,12 @@ func (r *registry) transition() *cobra.Command {
 			if err := c.send(cmd.Context(), http.MethodPost, "model-versions/transition-stage", body, &answer); err != nil {
 				return err
 			}
-			if r.asJSON {
-				return printJSON(cmd.OutOrStdout(), answer.Version)
-			}
 			v := answer.Version.value
 			text := fmt.Sprintf("version %s of %s is in stage %s", v.Version, v.Name, v.Stage)
 			if archive {
 				text += "; every other version that was there is archived"
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), printable(text))
-			return err
+			return r.report(cmd, answer.Version, text)
 		},
 	}
 	cmd.Flags().BoolVar(&archive, "archive-existing", false, "archive the versions that are in the stage, in the same step")
@@ -274,11 +270,7 @@ func (r *registry) change(cmd *cobra.Command, method string, body map[string]str
 	if err := c.send(cmd.Context(), method, "registered-models/alias", body, &answer); err != nil {
 		return err
 	}
-	if r.asJSON {
-		return printJSON(cmd.OutOrStdout(), body)
-	}
-	_, err = fmt.Fprintln(cmd.OutOrStdout(), printable(done))
-	return err
+	return r.report(cmd, body, done)
 }
 
 func (r *registry) resolve() *cobra.Command {

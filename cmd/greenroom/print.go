@@ -35,6 +35,23 @@ MLFLOW_TRACKING_INSECURE_TLS. Any MLflow server will do.
 Exit codes: 0 done; 1 the server can't be reached or failed; 2 wrong command line; 3 not found;
 4 refused by the server: not logged in, not allowed, in conflict, or not a valid value.`
 
+// report prints what a command has done: the value as JSON for scripts, the sentence for people.
+func (r *remote) report(cmd *cobra.Command, value any, done string) error {
+	if r.asJSON {
+		return printJSON(cmd.OutOrStdout(), value)
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), printable(done))
+	return err
+}
+
+// table prints a list of objects: as JSON for scripts, as rows for people.
+func (r *remote) table(cmd *cobra.Command, list any, header []string, rows [][]string) error {
+	if r.asJSON {
+		return printJSON(cmd.OutOrStdout(), list)
+	}
+	return printTable(cmd.OutOrStdout(), header, rows)
+}
+
 // printJSON prints a value indented.
 func printJSON(w io.Writer, value any) error {
 	encoded, err := json.Marshal(value)

@@ -74,9 +74,6 @@ const (
 
 // serve runs the server until ctx ends, then lets running requests finish.
 func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logger) error {
-	if err := auth.CheckListen(f.host, f.noAuth); err != nil {
-		return err
-	}
 	target, err := models.ParseURI(f.backendStoreURI)
 	if err != nil {
 		return err
@@ -106,9 +103,17 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 		return err
 	}
 	defer store.Close() // the process ends here, and everything acknowledged is committed
+	gate, err := f.openGate(ctx, store, log)
+	if err != nil {
+		return err
+	}
+	proxies, err := f.proxies()
+	if err != nil {
+		return err
+	}
 	config := mlflowapi.Config{
 		Version: version, StaticPrefix: f.staticPrefix, Log: log, MaxRequestBytes: f.maxRequestSize,
-		Auth: auth.Off{},
+		Auth: gate.authenticator, TrustedProxies: proxies,
 		Security: mlflowapi.Security{
 			Disabled: f.disableSecurity, AllowedHosts: f.allowedHosts, AllowedOrigins: f.corsAllowedOrigins,
 			ListenHost: f.host, FrameOptions: f.xFrameOptions,
@@ -133,7 +138,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	if err := announce(stdout, f, target, listener.Addr()); err != nil {
+	if err := announce(stdout, f, gate, target, listener.Addr()); err != nil {
 		return err
 	}
 	return runServer(ctx, server, listener, log)
@@ -189,7 +194,7 @@ func listen(ctx context.Context, f serverFlags) (net.Listener, error) {
 }
 
 // announce prints where the server listens, where data lies, and what a client needs.
-func announce(w io.Writer, f serverFlags, target models.Target, addr net.Addr) error {
+func announce(w io.Writer, f serverFlags, g gate, target models.Target, addr net.Addr) error {
 	database := target.String()
 	if target.Dialect == schema.SQLite {
 		path, err := filepath.Abs(target.Path)
@@ -220,12 +225,18 @@ func announce(w io.Writer, f serverFlags, target models.Target, addr net.Addr) e
 	}
 	url := "http://" + client + f.staticPrefix
 	fmt.Fprintf(w, "Greenroom %s listens on %s (API of MLflow %s)\n  database   %s\n  artifacts  %s\n", version, url, mlflowapi.MLflowVersion, database, stored)
-	if !auth.IsLoopback(f.host) {
-		fmt.Fprintln(w, "  users      not checked: everyone who can connect can read, change and delete everything (--no-auth)")
-		if f.allowedHosts == nil && !f.disableSecurity {
-			fmt.Fprintln(w, "  names      localhost and private addresses; for another host name add --allowed-hosts")
-		}
+	fmt.Fprintln(w, "  users     ", f.whoMayUse(g))
+	if !auth.IsLoopback(f.host) && f.allowedHosts == nil && !f.disableSecurity {
+		fmt.Fprintln(w, "  names      localhost and private addresses; for another host name add --allowed-hosts")
 	}
-	_, err := fmt.Fprintf(w, "\nIn a client:\n  export MLFLOW_TRACKING_URI=%s\n  python -c 'import mlflow; mlflow.log_metric(\"hello\", 1)'\n", url)
+	if g.setupToken != "" {
+		fmt.Fprintf(w, "\nMake the first administrator within 24 hours (a restart, also of another replica, prints a new token, and only the newest counts):\n"+
+			"  greenroom auth setup --tracking-uri %s --setup-token %s --user NAME\n", url, g.setupToken)
+	}
+	logIn := ""
+	if g.users > 0 && !f.noAuth || f.logInRequired() && !f.noAuth {
+		logIn = "  export MLFLOW_TRACKING_TOKEN=...  # or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD\n"
+	}
+	_, err := fmt.Fprintf(w, "\nIn a client:\n  export MLFLOW_TRACKING_URI=%s\n%s  python -c 'import mlflow; mlflow.log_metric(\"hello\", 1)'\n", url, logIn)
 	return err
 }
