@@ -174,3 +174,19 @@ func (s *Store) changeMember(ctx context.Context, group, user, change, query str
 		return err
 	})
 }
+
+// UserGroups gives the names of each user's groups, by the user's id.
+func (s *Store) UserGroups(ctx context.Context) (groups map[int64][]string, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		rows, err := pick[struct {
+			UserID int64
+			Name   string
+		}](t, "SELECT m.user_id, g.name FROM greenroom_group_members m JOIN greenroom_groups g ON g.id = m.group_id ORDER BY g.name")
+		groups = make(map[int64][]string)
+		for _, r := range rows {
+			groups[r.UserID] = append(groups[r.UserID], r.Name)
+		}
+		return err
+	})
+	return groups, err
+}

@@ -50,7 +50,7 @@ func (a *authAdmin) grant() *cobra.Command {
 		}
 		level := strings.ToUpper(args[0])
 		body := to.in(map[string]any{"resource_type": on.kind(), "resource_id": on.pattern(), "permission": level})
-		if err := c.send(cmd.Context(), http.MethodPost, ownPath+"permissions/grant", body, &struct{}{}); err != nil {
+		if err := c.send(cmd.Context(), http.MethodPost, to.path()+"permissions/grant", body, &struct{}{}); err != nil {
 			return err
 		}
 		return a.report(cmd, body, fmt.Sprintf("%s has %s on %s", to, level, on))
@@ -73,7 +73,7 @@ func (a *authAdmin) revoke() *cobra.Command {
 			return err
 		}
 		body := from.in(map[string]any{"resource_type": on.kind(), "resource_id": on.pattern()})
-		if err := c.send(cmd.Context(), http.MethodPost, ownPath+"permissions/revoke", body, &struct{}{}); err != nil {
+		if err := c.send(cmd.Context(), http.MethodPost, from.path()+"permissions/revoke", body, &struct{}{}); err != nil {
 			return err
 		}
 		return a.report(cmd, body, fmt.Sprintf("%s no longer holds a permission on %s directly", from, on))
@@ -98,7 +98,8 @@ func (a *authAdmin) explain() *cobra.Command {
 		if on.experiment != "" && on.model != "" {
 			return usageError{errors.New("give --experiment or --model, not both")}
 		}
-		query := url.Values{"user": {user}}
+		query := url.Values{}
+		setIf(query, "username", user)
 		setIf(query, "token", token)
 		setIf(query, "model", on.model)
 		if strings.Trim(on.experiment, "0123456789") == "" {
@@ -120,10 +121,9 @@ func (a *authAdmin) explain() *cobra.Command {
 		}
 		return nil
 	})
-	cmd.Flags().StringVar(&user, "user", "", "the user")
+	cmd.Flags().StringVar(&user, "user", "", "the user (default: you)")
 	cmd.Flags().StringVar(&token, "token", "", "id of an API token of the user's, which may be narrowed by a role")
 	on.define(cmd)
-	required(cmd, "user")
 	return cmd
 }
 
@@ -134,11 +134,11 @@ func (a *authAdmin) whoami() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: a.with(func(cmd *cobra.Command, c *client, _ []string) error {
 			var answer each[struct {
-				Name       string   `json:"name"`
-				Admin      bool     `json:"admin"`
+				Name       string   `json:"username"`
+				Admin      bool     `json:"is_admin"`
 				Groups     []string `json:"groups"`
 				Credential string   `json:"credential"`
-				Expires    millis   `json:"expires"`
+				Expires    millis   `json:"expires_at"`
 				Role       string   `json:"role"`
 			}]
 			if err := c.get(cmd.Context(), ownPath+"auth/whoami", nil, &answer); err != nil {
@@ -175,7 +175,7 @@ func (a *authAdmin) setup() *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	cmd.RunE = a.with(func(cmd *cobra.Command, c *client, _ []string) error {
-		body := map[string]any{"user": user}
+		body := map[string]any{"username": user}
 		if !noPassword {
 			password, err := askPassword(cmd, fromStdin, user)
 			if err != nil {
@@ -187,8 +187,8 @@ func (a *authAdmin) setup() *cobra.Command {
 			c.user, c.password, c.token = "", "", token
 		}
 		var answer struct {
-			User  string `json:"user"`
-			Token string `json:"token,omitempty"`
+			User  each[userObject] `json:"user"`
+			Token string           `json:"token,omitempty"`
 		}
 		if err := c.send(cmd.Context(), http.MethodPost, ownPath+"setup", body, &answer); err != nil {
 			return err
@@ -198,7 +198,7 @@ func (a *authAdmin) setup() *cobra.Command {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), printable(answer.Token))
 			return err
 		}
-		return a.report(cmd, answer, "user "+answer.User+" is made, an administrator")
+		return a.report(cmd, answer, "user "+user+" is made, an administrator")
 	})
 	cmd.Flags().StringVar(&token, "setup-token", "", "the set-up token (default: MLFLOW_TRACKING_TOKEN)")
 	cmd.Flags().StringVar(&user, "user", "", "name of the administrator")

@@ -14,7 +14,7 @@ type groupObject struct {
 	Name    string   `json:"name"`
 	Members []string `json:"members"`
 	Roles   []role   `json:"roles"`
-	Created millis   `json:"created"`
+	Created millis   `json:"created_at"`
 }
 
 func newGroupCommand() *cobra.Command {
@@ -116,22 +116,22 @@ func (g *groupAdmin) remove() *cobra.Command {
 }
 
 func (g *groupAdmin) add() *cobra.Command {
-	return g.membership("add GROUP USER...", http.MethodPost, "members/add", "Put users into a group", "is in group")
+	return g.membership("add GROUP USER...", "add-member", "Put users into a group", "is in group")
 }
 
 func (g *groupAdmin) removeUser() *cobra.Command {
-	return g.membership("remove GROUP USER...", http.MethodDelete, "members/remove", "Take users out of a group", "is no longer in group")
+	return g.membership("remove GROUP USER...", "remove-member", "Take users out of a group", "is no longer in group")
 }
 
-func (g *groupAdmin) membership(use, method, path, short, done string) *cobra.Command {
+func (g *groupAdmin) membership(use, path, short, done string) *cobra.Command {
 	return &cobra.Command{
 		Use:   use,
 		Short: short,
 		Args:  cobra.MinimumNArgs(2),
 		RunE: g.with(func(cmd *cobra.Command, c *client, args []string) error {
 			for _, user := range args[1:] {
-				body := map[string]any{"name": args[0], "user": user}
-				if err := c.send(cmd.Context(), method, groupsPath+path, body, &struct{}{}); err != nil {
+				body := map[string]any{"group_name": args[0], "username": user}
+				if err := c.send(cmd.Context(), http.MethodPost, groupsPath+path, body, &struct{}{}); err != nil {
 					return err
 				}
 				if err := g.report(cmd, body, "user "+user+" "+done+" "+args[0]); err != nil {

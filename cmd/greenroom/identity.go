@@ -118,6 +118,21 @@ func (f *identityFlags) proxies() (networks []netip.Prefix, err error) {
 	return networks, nil
 }
 
+// verifier verifies the JWTs that the flags say are trusted; nil if none are.
+func (f *identityFlags) verifier(log *slog.Logger) (*auth.JWTVerifier, error) {
+	if len(f.oidcIssuers) == 0 && f.keyFile == "" {
+		return nil, nil
+	}
+	audiences := f.oidcAudiences
+	if f.keyFile != "" {
+		audiences = append([]string{f.jwtAudience}, audiences...)
+	}
+	return auth.NewJWTVerifier(auth.JWTOptions{
+		Issuers: f.oidcIssuers, Audiences: audiences, KeyFile: f.keyFile,
+		UserClaim: f.oidcUserClaim, GroupsClaim: f.oidcGroupsClaim, RolesClaim: f.oidcRolesClaim, Now: time.Now, Log: log,
+	})
+}
+
 // gate is who lets requests in, and what the operator has to know about it.
 type gate struct {
 	authenticator mlflowapi.Authenticator
@@ -127,7 +142,7 @@ type gate struct {
 
 // openGate makes the authenticator, and sees to it that somebody can log in: the administrator of the environment's variables,
 // or whoever holds the set-up token.
-func (f *serverFlags) openGate(ctx context.Context, store *models.Store, log *slog.Logger) (g gate, err error) {
+func (f *serverFlags) openGate(ctx context.Context, store *models.Store, verifier *auth.JWTVerifier, log *slog.Logger) (g gate, err error) {
 	if err := f.makeFirstAdmin(ctx, store, log); err != nil {
 		return g, err
 	}
@@ -140,21 +155,9 @@ func (f *serverFlags) openGate(ctx context.Context, store *models.Store, log *sl
 		g.authenticator = auth.Off{}
 		return g, nil
 	}
-	options := auth.Options{Required: f.logInRequired(), Default: f.level, AdminGroup: f.oidcAdminGroup, Log: log, Now: time.Now}
-	if len(f.oidcIssuers) > 0 || f.keyFile != "" {
-		audiences := f.oidcAudiences
-		if f.keyFile != "" {
-			audiences = append([]string{f.jwtAudience}, audiences...)
-		}
-		options.JWT, err = auth.NewJWTVerifier(auth.JWTOptions{
-			Issuers: f.oidcIssuers, Audiences: audiences, KeyFile: f.keyFile,
-			UserClaim: f.oidcUserClaim, GroupsClaim: f.oidcGroupsClaim, RolesClaim: f.oidcRolesClaim, Now: time.Now, Log: log,
-		})
-		if err != nil {
-			return g, err
-		}
-	}
-	g.authenticator = auth.NewAuthenticator(store, options)
+	g.authenticator = auth.NewAuthenticator(store, auth.Options{
+		Required: f.logInRequired(), Default: f.level, JWT: verifier, AdminGroup: f.oidcAdminGroup, Log: log, Now: time.Now,
+	})
 	if g.users == 0 && f.logInRequired() && f.oidcAdminGroup == "" {
 		token, hash := auth.NewSetupToken()
 		set, err := store.SetSetupToken(ctx, hash, time.Now().Add(setupTime))

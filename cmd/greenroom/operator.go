@@ -104,13 +104,18 @@ func operatorClient(store *models.Store, stderr io.Writer) *client {
 // operator is whoever can open the database, and so may do everything with it.
 type operator struct{ *auth.Authenticator }
 
-// Authenticate names the user of the operating system. No user of the server has a colon in the name.
+// Authenticate gives theOperator.
 func (operator) Authenticate(context.Context, string, string) (*auth.Principal, error) {
+	return theOperator(), nil
+}
+
+// theOperator is named after the user of the operating system. No user of the server has a colon in the name.
+func theOperator() *auth.Principal {
 	name := "operator"
 	if u, err := user.Current(); err == nil {
 		name += ":" + u.Username
 	}
-	return &auth.Principal{Name: name, Admin: true, Credential: "database"}, nil
+	return &auth.Principal{Name: name, Admin: true, Credential: "database"}
 }
 
 // inProcess answers requests with a handler in this process.

@@ -217,8 +217,17 @@ func (r *roleAdmin) assignment(verb, method, short, done string) *cobra.Command 
 		if err := to.check(); err != nil {
 			return err
 		}
-		body := to.in(map[string]any{"role": args[0]})
-		if err := c.send(cmd.Context(), method, ownPath+"roles/"+verb, body, &struct{}{}); err != nil {
+		found, err := findRole(cmd.Context(), c, args[0])
+		if err != nil {
+			return err
+		}
+		body := to.in(map[string]any{"role_id": found.value.ID})
+		if to.group != "" {
+			err = c.send(cmd.Context(), http.MethodPost, groupsPath+"roles/"+verb, body, &struct{}{})
+		} else {
+			err = c.send(cmd.Context(), method, rolesPath+verb, body, &struct{}{})
+		}
+		if err != nil {
 			return err
 		}
 		return r.report(cmd, body, fmt.Sprintf("%s %s role %s", to, done, args[0]))
@@ -321,11 +330,19 @@ func (h *holder) check() error {
 // in adds the holder to a request.
 func (h *holder) in(body map[string]any) map[string]any {
 	if h.group != "" {
-		body["group"] = h.group
+		body["group_name"] = h.group
 	} else {
-		body["user"] = h.user
+		body["username"] = h.user
 	}
 	return body
+}
+
+// path is where requests about holders of this kind go.
+func (h *holder) path() string {
+	if h.group != "" {
+		return groupsPath
+	}
+	return ownPath + "users/"
 }
 
 func (h holder) String() string {

@@ -87,6 +87,10 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 			return fmt.Errorf("--artifacts-destination %s: %w", f.artifactsDestination, err)
 		}
 	}
+	verifier, err := f.verifier(log)
+	if err != nil {
+		return err
+	}
 	listener, err := listen(ctx, f)
 	if err != nil {
 		return err
@@ -103,7 +107,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 		return err
 	}
 	defer store.Close() // the process ends here, and everything acknowledged is committed
-	gate, err := f.openGate(ctx, store, log)
+	gate, err := f.openGate(ctx, store, verifier, log)
 	if err != nil {
 		return err
 	}

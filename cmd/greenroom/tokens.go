@@ -15,12 +15,12 @@ import (
 type tokenObject struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
-	User     string `json:"user"`
+	User     string `json:"username"`
 	Role     string `json:"role"`
-	Created  millis `json:"created"`
-	Expires  millis `json:"expires"`
-	Revoked  millis `json:"revoked"`
-	LastUsed millis `json:"last_used"`
+	Created  millis `json:"created_at"`
+	Expires  millis `json:"expires_at"`
+	Revoked  millis `json:"revoked_at"`
+	LastUsed millis `json:"last_used_at"`
 }
 
 func newTokenCommand() *cobra.Command {
@@ -54,7 +54,7 @@ func (t *tokenAdmin) create() *cobra.Command {
 		if _, err := auth.ParseLifetime(expires); err != nil {
 			return usageError{fmt.Errorf("--expires: %w", err)}
 		}
-		body := map[string]any{"user": user, "name": name, "role": role, "expires": expires}
+		body := map[string]any{"username": user, "name": name, "role": role, "expires": expires}
 		var answer struct {
 			Text  string            `json:"token"`
 			Token each[tokenObject] `json:"info"`
@@ -100,7 +100,7 @@ func (t *tokenAdmin) list() *cobra.Command {
 	}
 	cmd.RunE = t.with(func(cmd *cobra.Command, c *client, _ []string) error {
 		query := url.Values{}
-		setIf(query, "user", user)
+		setIf(query, "username", user)
 		var answer struct {
 			Tokens []each[tokenObject] `json:"tokens"`
 		}

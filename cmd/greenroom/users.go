@@ -9,16 +9,19 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"greenroom/auth"
+	"greenroom/models"
 )
 
 // userObject is what tables show of the REST API's user.
 type userObject struct {
-	Name        string   `json:"name"`
-	Admin       bool     `json:"admin"`
+	Name        string   `json:"username"`
+	Admin       bool     `json:"is_admin"`
 	Disabled    bool     `json:"disabled"`
 	HasPassword bool     `json:"has_password"`
 	Issuer      string   `json:"issuer"`
-	Created     millis   `json:"created"`
+	Created     millis   `json:"created_at"`
 	Groups      []string `json:"groups"`
 	Roles       []role   `json:"roles"`
 }
@@ -54,7 +57,7 @@ func (u *userAdmin) create() *cobra.Command {
 		if fromStdin && (noPassword || issuer != "") {
 			return usageError{errors.New("--password-stdin goes neither with --no-password nor with --issuer, whose users bring JWTs")}
 		}
-		body := map[string]any{"name": args[0], "admin": isAdmin, "issuer": issuer}
+		body := map[string]any{"username": args[0], "is_admin": isAdmin, "issuer": issuer}
 		if !noPassword && issuer == "" {
 			password, err := askPassword(cmd, fromStdin, args[0])
 			if err != nil {
@@ -136,7 +139,7 @@ func (u *userAdmin) show() *cobra.Command {
 			var answer struct {
 				User each[userObject] `json:"user"`
 			}
-			if err := c.get(cmd.Context(), ownPath+"users/get", url.Values{"name": {args[0]}}, &answer); err != nil {
+			if err := c.get(cmd.Context(), ownPath+"users/get", url.Values{"username": {args[0]}}, &answer); err != nil {
 				return err
 			}
 			if u.asJSON {
@@ -192,13 +195,11 @@ func (u *userAdmin) setDisabled(verb string, disabled bool, short string) *cobra
 		Short: short,
 		Args:  cobra.ExactArgs(1),
 		RunE: u.with(func(cmd *cobra.Command, c *client, args []string) error {
-			var answer struct {
-				User each[userObject] `json:"user"`
-			}
-			if err := c.send(cmd.Context(), http.MethodPatch, ownPath+"users/set-disabled", map[string]any{"name": args[0], "disabled": disabled}, &answer); err != nil {
+			body := map[string]any{"username": args[0], "disabled": disabled}
+			if err := c.send(cmd.Context(), http.MethodPatch, ownPath+"users/update-disabled", body, &struct{}{}); err != nil {
 				return err
 			}
-			return u.report(cmd, answer.User, "user "+args[0]+" is "+verb+"d")
+			return u.report(cmd, body, "user "+args[0]+" is "+verb+"d")
 		}),
 	}
 }
@@ -250,6 +251,40 @@ func (u *userAdmin) setAdmin() *cobra.Command {
 	return cmd
 }
 
+func (u *userAdmin) importUsers() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "import URI",
+		Short: "Take users, roles and permissions from a database of MLflow's basic-auth app",
+		Long: "Takes users with their password hashes, roles and permissions from a database of MLflow's basic-auth app: a file such as basic_auth.db,\n" +
+			"or a database URI. Users whose names are taken here stay as they are. It works on the database itself; a second import changes nothing.",
+		Example: "  greenroom user import basic_auth.db --backend-store-uri sqlite:///greenroom.db",
+		Args:    cobra.ExactArgs(1),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		database, err := u.chosenDatabase()
+		if err != nil {
+			return err
+		}
+		if database == "" {
+			return usageError{errors.New("into which database? Give --backend-store-uri")}
+		}
+		store, err := openAsOperator(cmd.Context(), database)
+		if err != nil {
+			return err
+		}
+		defer store.Close() // everything acknowledged is committed
+		ctx := auth.With(cmd.Context(), theOperator())
+		ctx = models.WithAudit(ctx, &models.Audit{Action: "user import", Object: redacted(args[0])})
+		done, err := store.ImportBasicAuth(ctx, args[0], func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), "note:", printable(line)) })
+		if err != nil {
+			return err
+		}
+		return u.report(cmd, done, fmt.Sprintf("%d users, %d roles, %d role assignments and %d grants are imported; %d users were here already",
+			done.Users, done.Roles, done.Assignments, done.Grants, done.Left))
+	}
+	return cmd
+}
+
 // visible are the names of roles, without those that hold what is granted to one user or group directly.
 func visible(roles []role) (names []string) {
 	for _, r := range roles {
@@ -260,5 +295,3 @@ func visible(roles []role) (names []string) {
 	slices.Sort(names)
 	return names
 }
-
-func (u *userAdmin) importUsers() *cobra.Command { return &cobra.Command{Use: "import URI"} }
