@@ -116,6 +116,10 @@ func TestProxy_AFileBelongsToTheExperimentsAroundIt(t *testing.T) {
 		{"all", "DELETE", "", 403},
 		{"all", "DELETE", "team", 403},
 		{"all", "GET", "orphan/f", 403},
+		{"all", "GET", a + "/r/artifacts/f", 200},
+		{"all", "GET", "0" + a + "/r/artifacts/f", 403},
+		{"all", "GET", "99/r/artifacts/f", 403},
+		{"all", "GET", "team/c/r/f", 200},
 
 		{"anna", "GET", strings.Replace(b, b, "%25"+fmt.Sprintf("%x", b[0]), 1) + b[1:] + "/r/artifacts/f", 400},
 		{"anna", "GET", "%" + fmt.Sprintf("%x", b[0]) + b[1:] + "/r/artifacts/f", 403},
@@ -348,4 +352,46 @@ func TestProxy_WhoMayReadAModelMayLoadItsVersions(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.want(s.as("other", "GET", proxy+"/"+folder+"/other/f", ""), http.StatusForbidden, "")
+}
+
+// Clients note a new version on its logged model, as the server does; whoever may register it may not change it otherwise.
+func TestSetLoggedModelTags_AReaderMayRepeatTheVersions(t *testing.T) {
+	s, u := newUserServer(t)
+	run := s.run("")
+	logged, err := s.models.CreateLoggedModel(modelstest.Anyone(t), models.NewLoggedModel{ExperimentID: run.ExperimentID, Name: "m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.add("reg", auth.Read, on("*"))
+	u["reg"].Grants = append(u["reg"].Grants, auth.Grant{Kind: auth.RegisteredModel, Pattern: "*", Level: auth.Edit})
+	s.want(s.as("reg", "POST", "/api/2.0/mlflow/registered-models/create", `{"name": "m"}`), 200, "")
+	s.want(s.as("reg", "POST", "/api/2.0/mlflow/model-versions/create", `{"name": "m", "source": "models:/`+logged.ID+`", "model_id": "`+logged.ID+`"}`), 200, "")
+	set := func(tags ...map[string]string) answer {
+		body, err := json.Marshal(map[string]any{"tags": tags})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.as("reg", "PATCH", "/api/2.0/mlflow/logged-models/"+logged.ID+"/tags", string(body))
+	}
+	tag := func(key, value string) map[string]string { return map[string]string{"key": key, "value": value} }
+	const noted = `[{"name":"m","version":1}]`
+	s.want(set(tag(models.TagModelVersions, `[{"name": "m", "version": 1}, {"name": "m", "version": "1"}]`)), 200, "")
+	for _, refused := range []answer{
+		set(tag(models.TagModelVersions, `[{"name": "m", "version": 2}]`)),
+		set(tag(models.TagModelVersions, `[{"name": "other", "version": 1}]`)),
+		set(tag(models.TagModelVersions, `x`)),
+		set(tag("k", "v")),
+		set(tag(models.TagModelVersions, noted), tag("k", "v")),
+		set(tag(models.TagModelVersions, noted), tag(models.TagModelVersions, `[]`)),
+		s.as("reg", "DELETE", "/api/2.0/mlflow/logged-models/"+logged.ID+"/tags/"+models.TagModelVersions, ""),
+	} {
+		s.want(refused, 403, "PERMISSION_DENIED")
+	}
+	got, err := s.models.LoggedModel(modelstest.Anyone(t), logged.ID, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Tags) != 1 || got.Tags[0].Value != noted {
+		t.Errorf("tags %v, want the server's note alone", got.Tags)
+	}
 }

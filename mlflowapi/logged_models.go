@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strconv"
 
+	"greenroom/auth"
 	"greenroom/models"
 )
 
@@ -167,7 +168,15 @@ type setLoggedModelTagsRequest struct {
 	Tags    []tag  `json:"tags"`
 }
 
-func (r setLoggedModelTagsRequest) targets() []target { return onLoggedModel(r.ModelID) }
+// targets lets those who may only read a logged model repeat the list of its versions, as clients do who have registered it;
+// the store sees to it that they change nothing.
+func (r setLoggedModelTagsRequest) targets() []target {
+	ts := onLoggedModel(r.ModelID)
+	if len(r.Tags) == 1 && r.Tags[0].Key == models.TagModelVersions {
+		ts[0].level = auth.Read
+	}
+	return ts
+}
 
 func (a *API) setLoggedModelTags(ctx context.Context, req *setLoggedModelTagsRequest) (*empty, error) {
 	return &empty{}, a.store.SetLoggedModelTags(ctx, req.ModelID, modelTags(req.Tags))

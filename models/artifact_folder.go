@@ -134,6 +134,22 @@ func (p place) idAt(other place) int64 {
 	return id
 }
 
+// isInDefaultFolder tells, by one look at an index, whether a place belongs to an experiment that keeps its artifacts where
+// experiments do by default.
+func (t *tx) isInDefaultFolder(at place) (bool, error) {
+	root, ok := t.s.opts.place(t.s.opts.ArtifactRoot)
+	id := root.idAt(at)
+	if !ok || id < 0 {
+		return false, nil
+	}
+	own := appendToURI(t.s.opts.ArtifactRoot, strconv.FormatInt(id, 10))
+	if folder, _ := t.s.opts.place(own); !folder.contains(at) {
+		return false, nil // such as 007
+	}
+	_, found, err := pickOne[int](t, "SELECT 1 FROM experiments WHERE experiment_id = ? AND artifact_location = ?", id, own)
+	return found, err
+}
+
 // RequireArtifact refuses the caller (*auth.ForbiddenError) unless they have the level on every experiment to whose artifacts
 // the path of the served store, in its canonical form, belongs; for more than Read also on those with artifacts below it.
 // What a version of a registered model consists of may be read by all who may read the model, so that they can load it.
@@ -143,6 +159,11 @@ func (s *Store) RequireArtifact(ctx context.Context, need auth.Level, path strin
 			return nil
 		}
 		at := place{folder: path}
+		if t.by.LevelOnAll(auth.Experiment) >= need {
+			if ok, err := t.isInDefaultFolder(at); ok || err != nil {
+				return err
+			}
+		}
 		owners, err := t.folderOwners(at, need > auth.Read)
 		if err != nil {
 			return err

@@ -179,7 +179,8 @@ func (s *Store) LogLoggedModelParams(ctx context.Context, id string, params []Pa
 	})
 }
 
-// SetLoggedModelTags sets tags; of two with one key the last counts.
+// SetLoggedModelTags sets tags; of two with one key the last counts. TagModelVersions alone may also come from a caller who may
+// only read: it is refused (*auth.ForbiddenError) if it adds anything.
 func (s *Store) SetLoggedModelTags(ctx context.Context, id string, tags []Tag) error {
 	tags = lastPerKey(tags)
 	if err := checkOnce("tags", tags, 0); err != nil {
@@ -189,6 +190,11 @@ func (s *Store) SetLoggedModelTags(ctx context.Context, id string, tags []Tag) e
 		m, err := t.loggedModel(id)
 		if err != nil {
 			return err
+		}
+		if len(tags) == 1 && tags[0].Key == TagModelVersions {
+			if repeated, err := t.repeatsVersions(m, tags[0].Value); repeated || err != nil {
+				return err
+			}
 		}
 		return t.setLoggedModelTags(m, tags)
 	})

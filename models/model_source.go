@@ -271,24 +271,26 @@ func (t *tx) lockLoggedModel(id string) (*LoggedModel, error) {
 	return &m, nil
 }
 
-// tagModelVersions lists, on a logged model, the versions made from it.
-const tagModelVersions = "mlflow.modelVersions"
+// TagModelVersions lists, on a logged model, the versions made from it.
+const TagModelVersions = "mlflow.modelVersions"
+
+// versionNote is an entry of TagModelVersions. Clients write the version as a text, MLflow's server as a number.
+type versionNote struct {
+	Name    string      `json:"name"`
+	Version json.Number `json:"version"`
+}
 
 // noteModelVersion adds a version to the list on its logged model.
 func (t *tx) noteModelVersion(m *LoggedModel, name string, version int64) error {
-	type entry struct {
-		Name    string `json:"name"`
-		Version int64  `json:"version"`
-	}
-	text, ok, err := pickOne[string](t, "SELECT tag_value FROM logged_model_tags WHERE model_id = ? AND tag_key = ?", m.ID, tagModelVersions)
+	text, err := t.notedVersions(m)
 	if err != nil {
 		return err
 	}
 	var list []json.RawMessage
-	if ok && text != "" && json.Unmarshal([]byte(text), &list) != nil {
-		return invalid("The tag %s of logged model '%s' is not a JSON list; correct or delete it first.", tagModelVersions, m.ID)
+	if text != "" && json.Unmarshal([]byte(text), &list) != nil {
+		return invalid("The tag %s of logged model '%s' is not a JSON list; correct or delete it first.", TagModelVersions, m.ID)
 	}
-	added, err := json.Marshal(entry{name, version})
+	added, err := json.Marshal(versionNote{name, json.Number(strconv.FormatInt(version, 10))})
 	if err != nil {
 		return err
 	}
@@ -296,7 +298,42 @@ func (t *tx) noteModelVersion(m *LoggedModel, name string, version int64) error 
 	if err != nil {
 		return err
 	}
-	return t.setLoggedModelTags(m, []Tag{{tagModelVersions, string(all)}})
+	return t.setLoggedModelTags(m, []Tag{{TagModelVersions, string(all)}})
+}
+
+func (t *tx) notedVersions(m *LoggedModel) (text string, err error) {
+	text, _, err = pickOne[string](t, "SELECT tag_value FROM logged_model_tags WHERE model_id = ? AND tag_key = ?", m.ID, TagModelVersions)
+	return text, err
+}
+
+// repeatsVersions tells that a caller who may not change a logged model repeats what noteModelVersion has noted there: clients
+// write it down once more after they have made a version, for which Read is enough.
+func (t *tx) repeatsVersions(m *LoggedModel, value string) (bool, error) {
+	if t.by.Unlimited() {
+		return false, nil
+	}
+	o, err := t.loggedModelObject(m.ID)
+	if err != nil {
+		return false, err
+	}
+	refused := t.by.Require(auth.Edit, o)
+	if refused == nil {
+		return false, nil
+	}
+	text, err := t.notedVersions(m)
+	if err != nil {
+		return false, err
+	}
+	var noted, repeated []versionNote
+	if json.Unmarshal([]byte(text), &noted) != nil || json.Unmarshal([]byte(value), &repeated) != nil {
+		return false, refused
+	}
+	for _, v := range repeated {
+		if !slices.Contains(noted, v) {
+			return false, refused
+		}
+	}
+	return true, nil
 }
 
 // checkRelative refuses a location whose path would lead elsewhere when taken for a file's, in any percent encoding.

@@ -327,9 +327,9 @@ func TestCreateModelVersion_OfALoggedModelIsNotedThere(t *testing.T) {
 		// A repeated creation is not noted twice.
 		must(s.CreateModelVersion(ctx, NewModelVersion{Name: "b", Source: "models:/" + model.ID, ModelID: &model.ID}))(t)
 		got := must(s.LoggedModel(ctx, model.ID, false))(t)
-		i := slices.IndexFunc(got.Tags, func(t Tag) bool { return t.Key == tagModelVersions })
+		i := slices.IndexFunc(got.Tags, func(t Tag) bool { return t.Key == TagModelVersions })
 		if i < 0 {
-			t.Fatal("no tag " + tagModelVersions)
+			t.Fatal("no tag " + TagModelVersions)
 		}
 		var noted []map[string]any
 		if err := json.Unmarshal([]byte(got.Tags[i].Value), &noted); err != nil {
