@@ -184,7 +184,7 @@ func TestAudit_TheLogIsWhatHappened(t *testing.T) {
 			killer.Go(func() {
 				for ctx.Err() == nil {
 					s.read.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1")
-					s.read.Exec("SELECT pg_sleep(0.003)")
+					s.read.Exec("SELECT pg_sleep(0.02)")
 				}
 			})
 		}
@@ -221,7 +221,7 @@ func TestAudit_TheLogIsWhatHappened(t *testing.T) {
 			}
 			slices.Sort(happened)
 			slices.Sort(logged)
-			if diff := cmp.Diff(happened, logged); diff != "" || len(happened) < 50 {
+			if diff := cmp.Diff(happened, logged); diff != "" || len(happened) < 10 {
 				t.Errorf("%s: %d happened (-happened +logged):\n%s", action, len(happened), diff)
 			}
 		}
