@@ -395,3 +395,77 @@ func TestSetLoggedModelTags_AReaderMayRepeatTheVersions(t *testing.T) {
 		t.Errorf("tags %v, want the server's note alone", got.Tags)
 	}
 }
+
+func TestSearches_ShowNothingOfOthers(t *testing.T) {
+	s, u := newUserServer(t)
+	all := modelstest.Anyone(t)
+	runs := map[string]*models.Run{}
+	for _, team := range []string{"other1", "a", "other2"} {
+		run := s.run("mlflow-artifacts:/" + team)
+		runs[team] = run
+		if err := s.models.LogMetric(all, run.ID, models.NewMetric("loss", 1, 1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.models.LogInputs(all, run.ID, []models.DatasetInput{{Dataset: models.Dataset{Name: team, Digest: "d"}}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.models.CreateLoggedModel(all, models.NewLoggedModel{ExperimentID: run.ExperimentID, Name: team}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.models.CreateRegisteredModel(all, team, "", nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.models.CreateModelVersion(all, models.NewModelVersion{Name: team, Source: *run.ArtifactURI, RunID: &run.ID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name := s.t.Name() + "mlflow-artifacts:/a"
+	u.add("anna", auth.Read, on(name), onModelNamed("a"))
+	u.add("none", auth.Read)
+	ids := fmt.Sprintf(`"experiment_ids": ["%d", "%d", "%d"]`, runs["other1"].ExperimentID, runs["a"].ExperimentID, runs["other2"].ExperimentID)
+	const api, ajax = "/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/"
+	const beyond = "eyJvZmZzZXQiOiAxfQ==" // {"offset": 1}
+	for _, c := range []struct{ method, path, body string }{
+		{"GET", api + "experiments/search?max_results=1", ""},
+		{"POST", api + "experiments/search", `{"max_results": 1, "order_by": ["name DESC"]}`},
+		{"GET", api + "experiments/list", ""},
+		{"POST", api + "runs/search", `{"max_results": 1, ` + ids + `}`},
+		{"POST", api + "logged-models/search", `{"max_results": 1, ` + ids + `}`},
+		{"POST", ajax + "experiments/search-datasets", `{` + ids + `}`},
+		{"GET", api + "registered-models/search?max_results=1", ""},
+		{"GET", api + "registered-models/list", ""},
+		{"GET", api + "model-versions/search?max_results=1", ""},
+		{"GET", "/api/2.0/preview/mlflow/model-versions/search?max_results=1", ""},
+	} {
+		got := s.as("anna", c.method, c.path, c.body)
+		if got.status != 200 || strings.Contains(got.body, "next_page_token") || strings.Contains(got.body, "other") ||
+			!strings.Contains(got.body, `"a"`) && !strings.Contains(got.body, name) && !strings.Contains(got.body, runs["a"].ID) {
+			t.Errorf("%s %s = %d %s, want what is anna's alone", c.method, c.path, got.status, got.body)
+		}
+		s.wantJSON(s.as("none", c.method, c.path, c.body), `{}`)
+		if path, body := c.path, c.body; strings.Contains(path+body, "max_results") {
+			path = strings.Replace(path, "max_results=1", "max_results=1&page_token="+beyond, 1)
+			body = strings.Replace(body, `"max_results": 1`, `"max_results": 1, "page_token": "`+beyond+`"`, 1)
+			if got := s.as("anna", c.method, path, body); got.status == 200 && got.body != "{}" {
+				t.Errorf("%s %s %s = %s, want nothing after the last readable row", c.method, path, body, got.body)
+			}
+		}
+	}
+
+	for _, path := range []string{
+		ajax + "metrics/get-history-bulk?metric_key=loss&run_id=%s&run_id=%s", api + "metrics/get-history-bulk-interval?metric_key=loss&run_ids=%s&run_ids=%s",
+	} {
+		s.want(s.as("anna", "GET", fmt.Sprintf(path, runs["a"].ID, runs["a"].ID), ""), 200, runs["a"].ID)
+		s.want(s.as("anna", "GET", fmt.Sprintf(path, runs["a"].ID, runs["other1"].ID), ""), 403, fmt.Sprintf("needs READ on experiment %d", runs["other1"].ExperimentID))
+	}
+	for _, path := range []string{
+		"runs/get?run_id=" + runs["other1"].ID, "metrics/get-history?metric_key=loss&run_id=" + runs["other1"].ID, "artifacts/list?run_id=" + runs["other1"].ID,
+		"registered-models/get?name=other1", "registered-models/get-latest-versions?name=other1", "model-versions/get?name=other1&version=1",
+		"model-versions/get-download-uri?name=other1&version=1", "registered-models/alias?name=other1&alias=x",
+		fmt.Sprintf("experiments/get?experiment_id=%d", runs["other1"].ExperimentID), "experiments/get-by-name?experiment_name=" + s.t.Name() + "mlflow-artifacts:/other1",
+	} {
+		s.want(s.as("anna", "GET", api+path, ""), 403, "needs READ on")
+	}
+	s.want(s.as("anna", "GET", "/get-artifact?path=x&run_id="+runs["other1"].ID, ""), 403, "needs READ on")
+	s.want(s.as("anna", "GET", "/model-versions/get-artifact?path=x&name=other1&version=1", ""), 403, "needs READ on")
+}

@@ -32,7 +32,10 @@ type bulkHistoryRequest struct {
 	MaxResults *int64   `json:"max_results"`
 }
 
-func (r bulkHistoryRequest) targets() []target { return onRuns(r.RunIDs) }
+func (r bulkHistoryRequest) targets() []target { return onHistoryRuns(r.RunIDs) }
+
+// onHistoryRuns looks at no more runs than one request may name: a longer list is refused anyway.
+func onHistoryRuns(ids []string) []target { return onRuns(ids[:min(len(ids), maxHistoryRuns)]) }
 
 type bulkHistoryResponse struct {
 	Metrics []runMetric `json:"metrics"`
@@ -64,7 +67,7 @@ type historyIntervalRequest struct {
 	MaxResults *int64   `json:"max_results"`
 }
 
-func (r historyIntervalRequest) targets() []target { return onRuns(r.RunIDs) }
+func (r historyIntervalRequest) targets() []target { return onHistoryRuns(r.RunIDs) }
 
 type historyIntervalResponse struct {
 	Metrics []runMetric `json:"metrics,omitempty"`
