@@ -1,0 +1,240 @@
+package mlflowapi_test
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+
+	"greenroom/artifacts"
+	"greenroom/auth"
+	"greenroom/mlflowapi"
+	"greenroom/models"
+	"greenroom/models/modelstest"
+)
+
+//go:embed testdata/permissions.tsv
+var permissionsTable string
+
+// permission is one line of the table.
+type permission struct{ method, path, who, example string }
+
+func permissions(t *testing.T) map[string]permission {
+	all := map[string]permission{}
+	for line := range strings.Lines(permissionsTable) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		cols := append(strings.Split(strings.TrimSpace(line), "\t"), "")
+		p := permission{cols[0], cols[1], cols[2], cols[3]}
+		if _, twice := all[p.method+" "+p.path]; twice {
+			t.Fatalf("%s %s is in the table twice", p.method, p.path)
+		}
+		all[p.method+" "+p.path] = p
+	}
+	return all
+}
+
+// caller is somebody with a level on the objects at hand.
+type caller struct {
+	name    string
+	level   auth.Level
+	creates bool
+	admin   bool
+}
+
+// callers are ordered: who comes later may do all that who comes before may.
+var callers = []caller{
+	{name: "anonymous"}, {name: "stranger"}, {name: "creator", creates: true}, {name: "reader", level: auth.Read, creates: true},
+	{name: "editor", level: auth.Edit, creates: true}, {name: "manager", level: auth.Manage, creates: true}, {name: "admin", admin: true},
+}
+
+func (c caller) may(who string) bool {
+	switch who {
+	case "public":
+		return true
+	case "user", "filtered":
+		return c.name != "anonymous"
+	case "create":
+		return c.creates || c.admin
+	case "rename":
+		return c.creates && c.level >= auth.Edit || c.admin
+	case "admin":
+		return c.admin
+	}
+	level, err := auth.ParseLevel(who)
+	return err == nil && (c.level >= level || c.admin)
+}
+
+// byName authenticates by the name of a principal in place of a credential.
+type byName map[string]*auth.Principal
+
+func (b byName) Authenticate(_ context.Context, header, _ string) (*auth.Principal, error) {
+	if p, ok := b[header]; ok {
+		return p, nil
+	}
+	return nil, &auth.UnauthenticatedError{Message: "Log in."}
+}
+
+// objects are what one route is tried on.
+type objects struct{ exp, expName, run, logged, model string }
+
+func (o objects) fill(text string) string {
+	return strings.NewReplacer("$EXPNAME", o.expName, "$EXP", o.exp, "$RUN", o.run, "$LOGGED", o.logged, "$MODEL", o.model,
+		":model_id", o.logged, ":tag_key", "ltag", "*path", o.exp+"/"+o.run+"/artifacts/f").Replace(text)
+}
+
+func TestPermissions_EveryRouteLetsInWhoMayAndNobodyElse(t *testing.T) {
+	store, err := models.Open(t.Context(), modelstest.SQLite(t), models.Options{ArtifactRoot: "mlflow-artifacts:/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, store)
+	folder := openFolder(t, t.TempDir())
+	principals := byName{}
+	handler := mlflowapi.New(store, mlflowapi.Config{Version: "test", Log: slog.New(slog.DiscardHandler), Artifacts: folder, Auth: principals})
+	table := permissions(t)
+	used := map[string]bool{}
+	for i, route := range handler.(*gin.Engine).Routes() {
+		key := route.Method + " " + route.Path
+		p, ok := table[key]
+		used[key] = true
+		for _, mount := range []string{"/ajax-api/", "/api/2.0/preview/"} {
+			if rest, mounted := strings.CutPrefix(route.Path, mount); !ok && mounted {
+				under := map[string]string{"/ajax-api/": "/api/", "/api/2.0/preview/": "/api/2.0/"}[mount]
+				p, ok = table[route.Method+" "+under+rest]
+			}
+		}
+		if !ok {
+			t.Errorf("%s is not in testdata/permissions.tsv: say there who may call it", key)
+			continue
+		}
+		p.path = route.Path
+		t.Run(strings.ReplaceAll(key, "/", "·"), func(t *testing.T) {
+			o := newObjects(t, store, folder, i)
+			for _, c := range callers {
+				principals[c.name] = c.principal(o)
+				if c.name == "anonymous" {
+					delete(principals, c.name)
+				}
+			}
+			if strings.HasSuffix(route.Path, "/experiments/restore") { // takes a deleted one
+				id, _ := strconv.ParseInt(o.exp, 10, 64)
+				if err := store.DeleteExperiment(auth.With(t.Context(), auth.Anyone()), id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			done := false
+			for _, c := range callers {
+				status, body := callRoute(t, handler, p, o, c)
+				if !c.may(p.who) {
+					want := http.StatusForbidden
+					if c.name == "anonymous" {
+						want = http.StatusUnauthorized
+					}
+					if status != want {
+						t.Errorf("%s: status %d, want %d: %s", c.name, status, want, body)
+					}
+					continue
+				}
+				// The first who may, does; an example that can't be done twice, or not on a local folder, has its own refusal.
+				if status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusInternalServerError {
+					t.Errorf("%s: status %d: %s", c.name, status, body)
+				}
+				if !done && status != http.StatusOK && !strings.Contains(p.path, "presigned") && !strings.Contains(p.path, "/mpu/") {
+					t.Errorf("%s is the first who may: status %d, want 200: %s", c.name, status, body)
+				}
+				done = true
+				shown := strings.Contains(body, o.expName) || strings.Contains(body, o.model) || strings.Contains(body, o.run) || strings.Contains(body, "dataset of "+o.exp)
+				if readable := c.may("READ"); p.who == "filtered" && shown != readable {
+					t.Errorf("%s sees the objects: %v, want %v: %s", c.name, shown, readable, body)
+				}
+			}
+			if !done {
+				t.Error("nobody may")
+			}
+		})
+	}
+	for key := range table {
+		if !used[key] {
+			t.Errorf("testdata/permissions.tsv has %s, which is not served", key)
+		}
+	}
+}
+
+func (c caller) principal(o objects) *auth.Principal {
+	p := &auth.Principal{Name: c.name, UserID: 1 << 40, Admin: c.admin}
+	if c.creates {
+		p.Grants = append(p.Grants, auth.Grant{Kind: auth.Workspace, Pattern: "*", Level: auth.Use})
+	}
+	if c.level > auth.NoPermissions {
+		p.Grants = append(p.Grants,
+			auth.Grant{Kind: auth.Experiment, Pattern: o.exp, Exact: true, Level: c.level},
+			auth.Grant{Kind: auth.RegisteredModel, Pattern: o.model, Exact: true, Level: c.level})
+	}
+	return p
+}
+
+func callRoute(t *testing.T, handler http.Handler, p permission, o objects, c caller) (int, string) {
+	t.Helper()
+	target, body := o.fill(p.path), o.fill(p.example)
+	if c.creates || c.admin { // what one has created, the next can't
+		body = strings.ReplaceAll(body, "new-", "new-"+c.name+"-")
+	}
+	if p.method == http.MethodGet || p.method == http.MethodHead || strings.Contains(p.path, "upload-artifact") {
+		target, body = target+"?"+body, "content"
+	}
+	req := httptest.NewRequestWithContext(t.Context(), p.method, "http://localhost"+target, strings.NewReader(body))
+	if p.method == http.MethodGet || p.method == http.MethodHead {
+		req.Body, req.ContentLength = http.NoBody, 0
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", c.name)
+	answer := httptest.NewRecorder()
+	handler.ServeHTTP(answer, req)
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Code, string(text)
+}
+
+// newObjects makes an experiment with a run, a logged model and a file, and a registered model with a version of it.
+func newObjects(t *testing.T, store *models.Store, folder artifacts.Store, i int) objects {
+	t.Helper()
+	ctx := auth.With(t.Context(), auth.Anyone())
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := objects{expName: fmt.Sprintf("experiment-%d-", i), model: fmt.Sprintf("model-%d-", i)}
+	id, err := store.CreateExperiment(ctx, o.expName, "", []models.Tag{{Key: "etag", Value: "v"}})
+	must(err)
+	o.exp = fmt.Sprint(id)
+	run, err := store.CreateRun(ctx, models.NewRun{ExperimentID: id, Tags: []models.Tag{{Key: "rtag", Value: "v"}}})
+	must(err)
+	o.run = run.ID
+	must(store.LogInputs(ctx, o.run, []models.DatasetInput{{Dataset: models.Dataset{Name: "dataset of " + o.exp, Digest: "d", SourceType: "local", Source: "s"}}}, nil))
+	logged, err := store.CreateLoggedModel(ctx, models.NewLoggedModel{ExperimentID: id, Name: "logged", Tags: []models.Tag{{Key: "ltag", Value: "v"}, {Key: "of", Value: o.expName}}})
+	must(err)
+	o.logged = logged.ID
+	_, err = store.CreateRegisteredModel(ctx, o.model, "", []models.Tag{{Key: "mtag", Value: "v"}})
+	must(err)
+	_, err = store.CreateModelVersion(ctx, models.NewModelVersion{Name: o.model, Source: "models:/" + o.logged, ModelID: &o.logged, Tags: []models.Tag{{Key: "vtag", Value: "v"}}})
+	must(err)
+	must(store.SetAlias(ctx, o.model, "champion", 1))
+	for _, file := range []string{o.exp + "/" + o.run + "/artifacts/f", o.exp + "/models/" + o.logged + "/artifacts/f"} {
+		must(folder.Put(ctx, file, strings.NewReader("file")))
+	}
+	return o
+}
