@@ -41,12 +41,15 @@ const (
 	roleByID
 )
 
-// of is the kind of the objects that decide who may use a target.
-func (k targetKind) of() auth.Kind {
-	if k == modelByName {
+// decidedBy is the kind of the one object that decides who may use a target; "" for targets with rules of their own.
+func (k targetKind) decidedBy() auth.Kind {
+	switch k {
+	case experimentByID, experimentByName, runByID, loggedModelByID:
+		return auth.Experiment
+	case modelByName:
 		return auth.RegisteredModel
 	}
-	return auth.Experiment
+	return ""
 }
 
 // targeted is a request that says what it is about. A request type without targets does not compile into a route, so no
@@ -179,7 +182,7 @@ func (a *API) authorizeTarget(ctx context.Context, p *auth.Principal, need auth.
 		return a.authorizeArtifact(ctx, need, t.ref)
 	}
 	// A role for everything needs no look into the database; what does not exist is the handler's to tell.
-	if t.to == "" && p.LevelOnAll(t.kind.of()) >= need {
+	if kind := t.kind.decidedBy(); kind != "" && t.to == "" && p.LevelOnAll(kind) >= need {
 		return nil
 	}
 	o, err := a.object(ctx, p, t)

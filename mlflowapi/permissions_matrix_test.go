@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -27,18 +29,16 @@ var permissionsTable string
 // permission is one line of the table.
 type permission struct{ method, path, who, example string }
 
-func permissions(t *testing.T) map[string]permission {
-	all := map[string]permission{}
+// permissions gives the lines of each route.
+func permissions() map[string][]permission {
+	all := map[string][]permission{}
 	for line := range strings.Lines(permissionsTable) {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
 		cols := append(strings.Split(strings.TrimSpace(line), "\t"), "")
-		p := permission{cols[0], cols[1], cols[2], cols[3]}
-		if _, twice := all[p.method+" "+p.path]; twice {
-			t.Fatalf("%s %s is in the table twice", p.method, p.path)
-		}
-		all[p.method+" "+p.path] = p
+		key := cols[0] + " " + cols[1]
+		all[key] = append(all[key], permission{cols[0], cols[1], cols[2], cols[3]})
 	}
 	return all
 }
@@ -67,101 +67,57 @@ func (c caller) may(who string) bool {
 		return c.creates || c.admin
 	case "rename":
 		return c.creates && c.level >= auth.Edit || c.admin
-	case "admin":
+	case "admin", "own":
 		return c.admin
+	case "setup":
+		return false
 	}
 	level, err := auth.ParseLevel(who)
 	return err == nil && (c.level >= level || c.admin)
 }
 
 // byName authenticates by the name of a principal in place of a credential.
-type byName map[string]*auth.Principal
+type byName struct {
+	auth.Off
+	principals map[string]*auth.Principal
+}
 
 func (b byName) Authenticate(_ context.Context, header, _ string) (*auth.Principal, error) {
-	if p, ok := b[header]; ok {
+	if p, ok := b.principals[header]; ok {
 		return p, nil
 	}
 	return nil, &auth.UnauthenticatedError{Message: "Log in."}
 }
 
 // objects are what one route is tried on.
-type objects struct{ exp, expName, run, logged, model string }
+type objects struct{ exp, expName, run, logged, model, user, other, role, permission, token string }
 
 func (o objects) fill(text string) string {
 	return strings.NewReplacer("$EXPNAME", o.expName, "$EXP", o.exp, "$RUN", o.run, "$LOGGED", o.logged, "$MODEL", o.model,
+		"$USER", o.user, "$OTHER", o.other, "$ROLENAME", "role of "+o.user, "$ROLE", o.role, "$PERMISSION", o.permission, "$TOKEN", o.token,
 		":model_id", o.logged, ":tag_key", "ltag", "*path", o.exp+"/"+o.run+"/artifacts/f").Replace(text)
 }
 
 func TestPermissions_EveryRouteLetsInWhoMayAndNobodyElse(t *testing.T) {
-	store, err := models.Open(t.Context(), modelstest.SQLite(t), models.Options{ArtifactRoot: "mlflow-artifacts:/"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeAtEnd(t, store)
-	folder := openFolder(t, t.TempDir())
-	principals := byName{}
-	handler := mlflowapi.New(store, mlflowapi.Config{Version: "test", Log: slog.New(slog.DiscardHandler), Artifacts: folder, Auth: principals})
-	table := permissions(t)
+	m := newMatrix(t)
+	table := permissions()
 	used := map[string]bool{}
-	for i, route := range handler.(*gin.Engine).Routes() {
+	for _, route := range m.handler.(*gin.Engine).Routes() {
 		key := route.Method + " " + route.Path
-		p, ok := table[key]
 		used[key] = true
-		for _, mount := range []string{"/ajax-api/", "/api/2.0/preview/"} {
+		lines, ok := table[key]
+		for mount, under := range map[string]string{"/ajax-api/": "/api/", "/api/2.0/preview/": "/api/2.0/"} {
 			if rest, mounted := strings.CutPrefix(route.Path, mount); !ok && mounted {
-				under := map[string]string{"/ajax-api/": "/api/", "/api/2.0/preview/": "/api/2.0/"}[mount]
-				p, ok = table[route.Method+" "+under+rest]
+				lines, ok = table[route.Method+" "+under+rest]
 			}
 		}
 		if !ok {
 			t.Errorf("%s is not in testdata/permissions.tsv: say there who may call it", key)
-			continue
 		}
-		p.path = route.Path
-		t.Run(strings.ReplaceAll(key, "/", "·"), func(t *testing.T) {
-			o := newObjects(t, store, folder, i)
-			for _, c := range callers {
-				principals[c.name] = c.principal(o)
-				if c.name == "anonymous" {
-					delete(principals, c.name)
-				}
-			}
-			if strings.HasSuffix(route.Path, "/experiments/restore") { // takes a deleted one
-				id, _ := strconv.ParseInt(o.exp, 10, 64)
-				if err := store.DeleteExperiment(auth.With(t.Context(), auth.Anyone()), id); err != nil {
-					t.Fatal(err)
-				}
-			}
-			done := false
-			for _, c := range callers {
-				status, body := callRoute(t, handler, p, o, c)
-				if !c.may(p.who) {
-					want := http.StatusForbidden
-					if c.name == "anonymous" {
-						want = http.StatusUnauthorized
-					}
-					if status != want {
-						t.Errorf("%s: status %d, want %d: %s", c.name, status, want, body)
-					}
-					continue
-				}
-				// The first who may, does; an example that can't be done twice, or not on a local folder, has its own refusal.
-				if status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusInternalServerError {
-					t.Errorf("%s: status %d: %s", c.name, status, body)
-				}
-				if !done && status != http.StatusOK && !strings.Contains(p.path, "presigned") && !strings.Contains(p.path, "/mpu/") {
-					t.Errorf("%s is the first who may: status %d, want 200: %s", c.name, status, body)
-				}
-				done = true
-				shown := strings.Contains(body, o.expName) || strings.Contains(body, o.model) || strings.Contains(body, o.run) || strings.Contains(body, "dataset of "+o.exp)
-				if readable := c.may("READ"); p.who == "filtered" && shown != readable {
-					t.Errorf("%s sees the objects: %v, want %v: %s", c.name, shown, readable, body)
-				}
-			}
-			if !done {
-				t.Error("nobody may")
-			}
-		})
+		for _, line := range lines {
+			line.path = route.Path
+			t.Run(strings.ReplaceAll(key, "/", "·"), func(t *testing.T) { m.try(t, line) })
+		}
 	}
 	for key := range table {
 		if !used[key] {
@@ -170,8 +126,88 @@ func TestPermissions_EveryRouteLetsInWhoMayAndNobodyElse(t *testing.T) {
 	}
 }
 
-func (c caller) principal(o objects) *auth.Principal {
-	p := &auth.Principal{Name: c.name, UserID: 1 << 40, Admin: c.admin}
+// matrix is a server on which every route is tried by every caller.
+type matrix struct {
+	store   *models.Store
+	folder  artifacts.Store
+	handler http.Handler
+	callers byName
+	ids     map[string]int64 // of the callers
+	made    int
+}
+
+func newMatrix(t *testing.T) *matrix {
+	store, err := models.Open(t.Context(), modelstest.SQLite(t), models.Options{ArtifactRoot: "mlflow-artifacts:/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, store)
+	m := &matrix{store: store, folder: openFolder(t, t.TempDir()), callers: byName{principals: map[string]*auth.Principal{}}, ids: map[string]int64{}}
+	m.handler = mlflowapi.New(store, mlflowapi.Config{Version: "test", Log: slog.New(slog.DiscardHandler), Artifacts: m.folder, Auth: m.callers})
+	for _, c := range slices.Backward(callers) { // the first user is an administrator
+		m.ids[c.name] = m.user(t, c.name)
+	}
+	return m
+}
+
+func (m *matrix) user(t *testing.T, name string) int64 {
+	t.Helper()
+	u, err := m.store.CreateUser(t.Context(), models.NewUser{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.ID
+}
+
+// try lets every caller make one request about objects of its own.
+func (m *matrix) try(t *testing.T, p permission) {
+	o := m.newObjects(t)
+	for _, c := range callers {
+		m.callers.principals[c.name] = c.principal(o, m.ids[c.name])
+	}
+	delete(m.callers.principals, "anonymous")
+	if strings.HasSuffix(p.path, "/experiments/restore") { // takes a deleted one
+		id, _ := strconv.ParseInt(o.exp, 10, 64)
+		if err := m.store.DeleteExperiment(auth.With(t.Context(), auth.Anyone()), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := false
+	for _, c := range callers {
+		status, body := m.call(t, p, o, c)
+		if !c.may(p.who) {
+			want := http.StatusForbidden
+			switch {
+			case c.name == "anonymous":
+				want = http.StatusUnauthorized
+			case p.who == "own": // what belongs to others is not told to exist
+				want = http.StatusNotFound
+			}
+			if status != want {
+				t.Errorf("%s: status %d, want %d: %s", c.name, status, want, body)
+			}
+			continue
+		}
+		// The first who may, does; an example that can't be done twice, or not on a local folder, has its own refusal.
+		if status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusInternalServerError {
+			t.Errorf("%s: status %d: %s", c.name, status, body)
+		}
+		if !done && status != http.StatusOK && !strings.Contains(p.path, "presigned") && !strings.Contains(p.path, "/mpu/") {
+			t.Errorf("%s is the first who may: status %d, want 200: %s", c.name, status, body)
+		}
+		done = true
+		shown := strings.Contains(body, o.expName) || strings.Contains(body, o.model) || strings.Contains(body, o.run) || strings.Contains(body, "dataset of "+o.exp)
+		if readable := c.may("READ"); p.who == "filtered" && shown != readable {
+			t.Errorf("%s sees the objects: %v, want %v: %s", c.name, shown, readable, body)
+		}
+	}
+	if !done && p.who != "setup" {
+		t.Error("nobody may")
+	}
+}
+
+func (c caller) principal(o objects, id int64) *auth.Principal {
+	p := &auth.Principal{Name: c.name, UserID: id, Admin: c.admin}
 	if c.creates {
 		p.Grants = append(p.Grants, auth.Grant{Kind: auth.Workspace, Pattern: "*", Level: auth.Use})
 	}
@@ -183,9 +219,9 @@ func (c caller) principal(o objects) *auth.Principal {
 	return p
 }
 
-func callRoute(t *testing.T, handler http.Handler, p permission, o objects, c caller) (int, string) {
+func (m *matrix) call(t *testing.T, p permission, o objects, c caller) (int, string) {
 	t.Helper()
-	target, body := o.fill(p.path), o.fill(p.example)
+	target, body := o.fill(p.path), strings.ReplaceAll(o.fill(p.example), "$SELF", c.name)
 	if c.creates || c.admin { // what one has created, the next can't
 		body = strings.ReplaceAll(body, "new-", "new-"+c.name+"-")
 	}
@@ -199,7 +235,7 @@ func callRoute(t *testing.T, handler http.Handler, p permission, o objects, c ca
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", c.name)
 	answer := httptest.NewRecorder()
-	handler.ServeHTTP(answer, req)
+	m.handler.ServeHTTP(answer, req)
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -207,9 +243,12 @@ func callRoute(t *testing.T, handler http.Handler, p permission, o objects, c ca
 	return answer.Code, string(text)
 }
 
-// newObjects makes an experiment with a run, a logged model and a file, and a registered model with a version of it.
-func newObjects(t *testing.T, store *models.Store, folder artifacts.Store, i int) objects {
+// newObjects makes an experiment with a run, a logged model and a file, a registered model with a version of it, and a user
+// with a role, a token and READ on both.
+func (m *matrix) newObjects(t *testing.T) objects {
 	t.Helper()
+	store := m.store
+	m.made++
 	ctx := auth.With(t.Context(), auth.Anyone())
 	must := func(err error) {
 		t.Helper()
@@ -217,7 +256,10 @@ func newObjects(t *testing.T, store *models.Store, folder artifacts.Store, i int
 			t.Fatal(err)
 		}
 	}
-	o := objects{expName: fmt.Sprintf("experiment-%d-", i), model: fmt.Sprintf("model-%d-", i)}
+	o := objects{
+		expName: fmt.Sprintf("experiment-%d-", m.made), model: fmt.Sprintf("model-%d-", m.made),
+		user: fmt.Sprintf("user-%d-", m.made), other: fmt.Sprintf("other-%d-", m.made),
+	}
 	id, err := store.CreateExperiment(ctx, o.expName, "", []models.Tag{{Key: "etag", Value: "v"}})
 	must(err)
 	o.exp = fmt.Sprint(id)
@@ -234,7 +276,21 @@ func newObjects(t *testing.T, store *models.Store, folder artifacts.Store, i int
 	must(err)
 	must(store.SetAlias(ctx, o.model, "champion", 1))
 	for _, file := range []string{o.exp + "/" + o.run + "/artifacts/f", o.exp + "/models/" + o.logged + "/artifacts/f"} {
-		must(folder.Put(ctx, file, strings.NewReader("file")))
+		must(m.folder.Put(ctx, file, strings.NewReader("file")))
 	}
+	m.user(t, o.user)
+	m.user(t, o.other)
+	bob := models.Holder{User: o.user}
+	must(store.Grant(ctx, bob, models.DirectGrant(auth.Experiment, o.exp, auth.Read)))
+	must(store.Grant(ctx, bob, models.DirectGrant(auth.RegisteredModel, o.model, auth.Read)))
+	role, err := store.CreateRole(ctx, fmt.Sprintf("role-%d", m.made), nil)
+	must(err)
+	held, err := store.AddRolePermission(ctx, role.ID, auth.Grant{Kind: auth.Experiment, Pattern: "y-*", Level: auth.Read})
+	must(err)
+	_, err = store.AssignRole(ctx, bob, role.ID)
+	must(err)
+	_, token, err := store.CreateAPIToken(ctx, models.NewAPIToken{User: o.user, Name: "ci", Lifetime: time.Hour})
+	must(err)
+	o.role, o.permission, o.token = fmt.Sprint(role.ID), fmt.Sprint(held.ID), token.ID
 	return o
 }
