@@ -135,12 +135,12 @@ func (a *API) serve(r route) gin.HandlerFunc {
 				return nil, err
 			}
 			noteObject(c, req.targets)
+			if err := a.admit(c, r.level, req.targets); err != nil {
+				return nil, err
+			}
 			ctx := c.Request.Context()
 			if !r.logging && changesState(c.Request.Method) {
 				ctx = a.audited(c)
-			}
-			if err := a.authorize(ctx, r.level, req.targets); err != nil {
-				return nil, err
 			}
 			return req.answer(ctx)
 		})
@@ -163,7 +163,7 @@ func (a *API) stream(level auth.Level, about func(*gin.Context) ([]target, error
 		targets, err := about(c)
 		if err == nil {
 			noteObject(c, targets)
-			err = a.authorize(c.Request.Context(), level, targets)
+			err = a.admit(c, level, targets)
 		}
 		if err != nil {
 			if changesState(c.Request.Method) {

@@ -1,6 +1,7 @@
 package mlflowapi
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -14,21 +15,44 @@ func (a *API) authenticate(c *gin.Context) {
 	if a.isPublic(c.FullPath()) {
 		return
 	}
-	headers := c.Request.Header.Values("Authorization")
-	if len(headers) > 1 {
-		a.fail(c, &auth.UnauthenticatedError{Message: "The request has several Authorization headers; send one."})
-		return
-	}
-	ctx := models.WithAudit(c.Request.Context(), a.audit(c, loginAction)) // the first log-in of an issuer's user makes the user
-	p, err := a.cfg.Auth.Authenticate(ctx, strings.Join(headers, ""), c.ClientIP())
-	if err != nil {
+	if err := a.logIn(c); err != nil {
 		if changesState(c.Request.Method) {
 			newUpload(c).drain() // a client that is still sending does not hear the answer
 		}
 		a.fail(c, err)
-		return
 	}
-	c.Request = c.Request.WithContext(auth.With(c.Request.Context(), p))
+}
+
+// logIn puts who makes the request into its context.
+func (a *API) logIn(c *gin.Context) error {
+	headers := c.Request.Header.Values("Authorization")
+	if len(headers) > 1 {
+		return &auth.UnauthenticatedError{Message: "The request has several Authorization headers; send one."}
+	}
+	ctx := models.WithAudit(c.Request.Context(), a.audit(c, loginAction)) // the first log-in of an issuer's user makes the user
+	p, err := a.cfg.Auth.Authenticate(ctx, strings.Join(headers, ""), c.ClientIP())
+	if err == nil {
+		c.Request = c.Request.WithContext(auth.With(c.Request.Context(), p))
+	}
+	return err
+}
+
+// admit authorizes the request, and looks once more before it refuses: what the caller made through another replica a
+// moment ago is the caller's, though this one remembers older permissions.
+func (a *API) admit(c *gin.Context, level auth.Level, targets []target) error {
+	err := a.authorize(c.Request.Context(), level, targets)
+	if forbidden := (*auth.ForbiddenError)(nil); !errors.As(err, &forbidden) {
+		return err
+	}
+	before := auth.Of(c.Request.Context())
+	a.store.RereadIdentity()
+	if err := a.logIn(c); err != nil {
+		return err
+	}
+	if auth.Of(c.Request.Context()) == before {
+		return err // remembered still: nothing has changed
+	}
+	return a.authorize(c.Request.Context(), level, targets)
 }
 
 // isPublic tells whether a route is answered without a log-in: probes, and what clients ask before they have one.

@@ -45,6 +45,9 @@ func (s *Store) IdentityState(ctx context.Context) (auth.State, error) {
 	return i.state, nil
 }
 
+// RereadIdentity makes the next IdentityState ask the database, whatever was read a moment ago.
+func (s *Store) RereadIdentity() { s.identity.forget() }
+
 // changeIdentity says that users, tokens or permissions change in this transaction, and gives a number that no other
 // change has: the id of what is new.
 func (t *tx) changeIdentity() (int64, error) {

@@ -11,7 +11,7 @@ import (
 // if there are users already: an administrator among them makes others.
 func (s *Store) SetSetupToken(ctx context.Context, hash string, expires time.Time) (set bool, err error) {
 	err = s.update(ctx, func(t *tx) error {
-		n, err := t.exec("UPDATE greenroom_identity SET setup_hash = ?, setup_expires_at = ? WHERE id = 1 AND NOT EXISTS (SELECT 1 FROM greenroom_users)", hash, expires.UnixMilli())
+		n, err := t.exec("UPDATE greenroom_identity SET setup_hash = ?, setup_expires_at = ? WHERE id = 1 AND NOT "+hasAdmin, hash, expires.UnixMilli())
 		set = n == 1
 		return err
 	})
@@ -21,7 +21,7 @@ func (s *Store) SetSetupToken(ctx context.Context, hash string, expires time.Tim
 // CheckSetupToken refuses the set-up token of a hash that UseSetupToken would refuse. Anybody can make one up, so it comes
 // before what costs something.
 func (s *Store) CheckSetupToken(ctx context.Context, hash string) error {
-	if state, err := s.IdentityState(ctx); err != nil || state.HasUsers {
+	if there, err := s.hasAdmin(ctx); err != nil || there {
 		return orSetUp(err)
 	}
 	return s.view(ctx, func(t *tx) error { return t.checkSetupToken(hash) })
@@ -51,8 +51,8 @@ func (s *Store) UseSetupToken(ctx context.Context, hash string, n NewUser, token
 		}
 	}
 	err = s.update(ctx, func(t *tx) error {
-		id, others, err := t.changeFirstUser()
-		if err != nil || others {
+		id, there, err := t.changeFirstAdmin()
+		if err != nil || there {
 			return orSetUp(err)
 		}
 		if err := t.checkSetupToken(hash); err != nil {
@@ -75,23 +75,23 @@ func orSetUp(err error) error {
 	if err != nil {
 		return err
 	}
-	return &auth.UnauthenticatedError{InvalidToken: true, Message: "The server is set up: it has users, and the set-up token has ended. Log in as an administrator to make more users."}
+	return &auth.UnauthenticatedError{InvalidToken: true, Message: "The server is set up: it has an administrator, and the set-up token has ended. Log in as an administrator to make more users."}
 }
 
-// BootstrapAdmin makes the first administrator if there is no user, and tells whether it did. Of several replicas that
+// BootstrapAdmin makes the first administrator if there is none, and tells whether it did. Of several replicas that
 // start at a time one does.
 func (s *Store) BootstrapAdmin(ctx context.Context, name, passwordHash string) (made bool, err error) {
 	if err := auth.CheckUserName(name); err != nil {
 		return false, Refuse(err)
 	}
 	// Looked at before a change, as every change empties the caches of log-ins.
-	if state, err := s.IdentityState(ctx); err != nil || state.HasUsers {
+	if there, err := s.hasAdmin(ctx); err != nil || there {
 		return false, err
 	}
 	err = s.update(ctx, func(t *tx) error {
 		made = false
-		id, others, err := t.changeFirstUser()
-		if err != nil || others {
+		id, there, err := t.changeFirstAdmin()
+		if err != nil || there {
 			t.changesNothing()
 			return err
 		}
@@ -101,22 +101,37 @@ func (s *Store) BootstrapAdmin(ctx context.Context, name, passwordHash string) (
 	return made && err == nil, err
 }
 
-// changeFirstUser is changeIdentity that tells whether there are users; nobody makes one before this transaction ends.
-func (t *tx) changeFirstUser() (id int64, others bool, err error) {
+// hasAdmin is the SQL that tells whether somebody can make other users. Those whom an external issuer brought are none.
+const hasAdmin = "EXISTS (SELECT 1 FROM greenroom_users WHERE is_admin AND NOT disabled)"
+
+func (s *Store) hasAdmin(ctx context.Context) (there bool, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		there, _, err = pickOne[bool](t, "SELECT "+hasAdmin)
+		return err
+	})
+	return there, err
+}
+
+// changeFirstAdmin is changeIdentity that tells whether there is an administrator; nobody makes one before this transaction ends.
+func (t *tx) changeFirstAdmin() (id int64, there bool, err error) {
 	if id, err = t.changeIdentity(); err != nil {
 		return 0, false, err
 	}
-	others, _, err = pickOne[bool](t, "SELECT EXISTS (SELECT 1 FROM greenroom_users)")
-	return id, others, err
+	there, _, err = pickOne[bool](t, "SELECT "+hasAdmin)
+	return id, there, err
 }
 
 // insertAdmin makes the first administrator and ends the set-up token.
 func (t *tx) insertAdmin(id int64, n NewUser) error {
 	t.about("user '%s'", n.Name)
 	t.note("admin", true)
-	if _, err := t.insertUser(id, n, nil, true); err != nil {
+	made, err := t.insertUser(id, n, nil, true)
+	if err == nil && !made {
+		err = t.userExists(n.Name)
+	}
+	if err != nil {
 		return err
 	}
-	_, err := t.exec("UPDATE greenroom_identity SET setup_hash = NULL, setup_expires_at = NULL WHERE id = 1")
+	_, err = t.exec("UPDATE greenroom_identity SET setup_hash = NULL, setup_expires_at = NULL WHERE id = 1")
 	return err
 }
