@@ -90,11 +90,11 @@ func (b byName) Authenticate(_ context.Context, header, _ string) (*auth.Princip
 }
 
 // objects are what one route is tried on.
-type objects struct{ exp, expName, run, logged, model, user, other, role, permission, token string }
+type objects struct{ exp, expName, run, logged, model, user, other, role, permission, token, group string }
 
 func (o objects) fill(text string) string {
 	return strings.NewReplacer("$EXPNAME", o.expName, "$EXP", o.exp, "$RUN", o.run, "$LOGGED", o.logged, "$MODEL", o.model,
-		"$USER", o.user, "$OTHER", o.other, "$ROLENAME", "role of "+o.user, "$ROLE", o.role, "$PERMISSION", o.permission, "$TOKEN", o.token,
+		"$USER", o.user, "$OTHER", o.other, "$ROLENAME", "role of "+o.user, "$ROLE", o.role, "$PERMISSION", o.permission, "$TOKEN", o.token, "$GROUP", o.group,
 		":model_id", o.logged, ":tag_key", "ltag", "*path", o.exp+"/"+o.run+"/artifacts/f").Replace(text)
 }
 
@@ -258,7 +258,7 @@ func (m *matrix) newObjects(t *testing.T) objects {
 	}
 	o := objects{
 		expName: fmt.Sprintf("experiment-%d-", m.made), model: fmt.Sprintf("model-%d-", m.made),
-		user: fmt.Sprintf("user-%d-", m.made), other: fmt.Sprintf("other-%d-", m.made),
+		user: fmt.Sprintf("user-%d-", m.made), other: fmt.Sprintf("other-%d-", m.made), group: fmt.Sprintf("group-%d-", m.made),
 	}
 	id, err := store.CreateExperiment(ctx, o.expName, "", []models.Tag{{Key: "etag", Value: "v"}})
 	must(err)
@@ -289,6 +289,13 @@ func (m *matrix) newObjects(t *testing.T) objects {
 	must(err)
 	_, err = store.AssignRole(ctx, bob, role.ID)
 	must(err)
+	_, err = store.CreateGroup(ctx, o.group)
+	must(err)
+	group := models.Holder{Group: o.group}
+	must(store.AddMember(ctx, o.group, o.user))
+	_, err = store.AssignRole(ctx, group, 3)
+	must(err)
+	must(store.Grant(ctx, group, models.DirectGrant(auth.Experiment, o.exp, auth.Read)))
 	_, token, err := store.CreateAPIToken(ctx, models.NewAPIToken{User: o.user, Name: "ci", Lifetime: time.Hour})
 	must(err)
 	o.role, o.permission, o.token = fmt.Sprint(role.ID), fmt.Sprint(held.ID), token.ID
