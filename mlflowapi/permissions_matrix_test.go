@@ -53,8 +53,13 @@ type caller struct {
 
 // callers are ordered: who comes later may do all that who comes before may.
 var callers = []caller{
-	{name: "anonymous"}, {name: "stranger"}, {name: "creator", creates: true}, {name: "reader", level: auth.Read, creates: true},
-	{name: "editor", level: auth.Edit, creates: true}, {name: "manager", level: auth.Manage, creates: true}, {name: "admin", admin: true},
+	{name: "anonymous"},
+	{name: "stranger"},
+	{name: "creator", creates: true},
+	{name: "reader", level: auth.Read, creates: true},
+	{name: "editor", level: auth.Edit, creates: true},
+	{name: "manager", level: auth.Manage, creates: true},
+	{name: "admin", admin: true},
 }
 
 func (c caller) may(who string) bool {
