@@ -53,12 +53,32 @@ func (a *authAdmin) grant() *cobra.Command {
 		if err := c.send(cmd.Context(), http.MethodPost, to.path()+"permissions/grant", body, &struct{}{}); err != nil {
 			return err
 		}
+		noteMissing(cmd, c, on)
 		return a.report(cmd, body, fmt.Sprintf("%s has %s on %s", to, level, on))
 	})
 	to.define(cmd)
 	on.define(cmd)
 	return cmd
 }
+
+// noteMissing tells of a name that nothing has, as it may be mistyped.
+func noteMissing(cmd *cobra.Command, c *client, on object) {
+	path, query := "registered-models/get", url.Values{"name": {on.model}}
+	switch {
+	case on.workspace || strings.Contains(on.pattern(), "*"):
+		return
+	case on.model == "" && isNumber(on.experiment):
+		path, query = "experiments/get", url.Values{"experiment_id": {on.experiment}}
+	case on.model == "":
+		path, query = "experiments/get-by-name", url.Values{"experiment_name": {on.experiment}}
+	}
+	if err := c.get(cmd.Context(), path, query, &struct{}{}); exitCode(err) == exitNotFound {
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: there is no %s yet\n", printable(on.String()))
+	}
+}
+
+// isNumber tells an experiment's id from a name.
+func isNumber(text string) bool { return strings.Trim(text, "0123456789") == "" }
 
 func (a *authAdmin) revoke() *cobra.Command {
 	var from holder
@@ -102,7 +122,7 @@ func (a *authAdmin) explain() *cobra.Command {
 		setIf(query, "username", user)
 		setIf(query, "token", token)
 		setIf(query, "model", on.model)
-		if strings.Trim(on.experiment, "0123456789") == "" {
+		if isNumber(on.experiment) {
 			setIf(query, "experiment_id", on.experiment)
 		} else {
 			query.Set("experiment_name", on.experiment)

@@ -225,7 +225,9 @@ func (f *serverFlags) makeFirstAdmin(ctx context.Context, store *models.Store, l
 	if err != nil {
 		return err
 	}
-	made, err := store.BootstrapAdmin(ctx, name, hash)
+	by := theOperator()
+	by.Credential = "environment"
+	made, err := store.BootstrapAdmin(models.WithAudit(auth.With(ctx, by), &models.Audit{Action: "server start"}), name, hash)
 	if err != nil {
 		return fmt.Errorf("make the administrator of MLFLOW_AUTH_ADMIN_USERNAME: %w", err)
 	}

@@ -5,12 +5,14 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"greenroom/auth"
+	"greenroom/models/modelstest"
 )
 
 const password = "correct horse battery"
@@ -107,6 +109,7 @@ func administration() []step {
 
 		{"auth grant EDIT --user ci --model churn", 0, "user ci has EDIT on model churn"},
 		{"auth grant READ --user ci --model churn", 0, "user ci has READ on model churn"},
+		{"auth grant READ --user ci --experiment weekly", 0, "user ci has READ on experiment weekly"},
 		{"auth grant EDIT --group interns --experiment 0", 0, "group interns has EDIT on experiment 0"},
 		{"auth grant EDIT --user ci", 2, "on what?"},
 		{"auth grant EDIT --model churn", 2, "for whom?"},
@@ -349,7 +352,7 @@ func TestServer_AdministratorOfTheVariables(t *testing.T) {
 	s := startServer(t)
 	t.Setenv("MLFLOW_TRACKING_URI", s.url)
 	as(t, "ann", password)
-	follow(t, []step{{"auth whoami", 0, "administrator"}})
+	follow(t, []step{{"auth whoami", 0, "administrator"}, {"auth audit --action server*", 0, "environment     allowed  server start  user 'ann'"}})
 	if code, stderr := s.stop(); code != 0 || strings.Contains(stderr, password) {
 		t.Errorf("%d %s", code, stderr)
 	}
@@ -438,4 +441,52 @@ func TestServer_TrustedProxiesTellTheClientsAddress(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestGrant_NotesANameThatNothingHas(t *testing.T) {
+	cleanEnvironment(t)
+	s := startServer(t)
+	t.Setenv("MLFLOW_TRACKING_URI", s.url)
+	call(t, s, "registered-models/create", `{"name":"churn"}`)
+	do(t, password, "user", "create", "ann", "--password-stdin")
+	as(t, "ann", password)
+	for on, missing := range map[string]bool{
+		"--model churn": false, "--model chrun": true, "--model chr*": false, "--experiment 0": false, "--experiment 77": true,
+		"--experiment Default": false, "--experiment default": true,
+	} {
+		args := strings.Fields("auth grant READ --user ann " + on)
+		if code, _, stderr := command(t, args...); code != 0 || strings.Contains(stderr, "note: there is no ") != missing {
+			t.Errorf("%s: %d %s", on, code, stderr)
+		}
+	}
+}
+
+func TestUserImport_BringsTheUsersOfBasicAuth(t *testing.T) {
+	cleanEnvironment(t)
+	dump, err := os.ReadFile(filepath.Join(source, "../../models/testdata/basic_auth/3.17.2.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := filepath.Abs("basic_auth.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, _ := modelstest.Open(t, "sqlite:///"+file)
+	if _, err := db.ExecContext(t.Context(), string(dump)); err != nil {
+		t.Fatal(err)
+	}
+	follow(t, []step{{"user import basic_auth.db", 2, "--backend-store-uri"}})
+	do(t, "", "db", "upgrade")
+	t.Setenv("MLFLOW_BACKEND_STORE_URI", "sqlite:///greenroom.db")
+	follow(t, []step{
+		{"user import nope.db", 1, "nope.db"},
+		{"user import basic_auth.db", 0, "4 users"},
+		{"user import basic_auth.db", 0, "0 users, 0 roles, 0 role assignments and 0 grants are imported; 4 users were here already"},
+		{"user list", 0, "dora"},
+		{"auth audit --action user*", 0, "user import"},
+	})
+	s := startServer(t)
+	t.Setenv("MLFLOW_TRACKING_URI", s.url)
+	as(t, "dora", "longpassword1234")
+	follow(t, []step{{"auth whoami", 0, "administrator"}})
 }

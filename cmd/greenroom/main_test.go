@@ -14,6 +14,15 @@ import (
 	"time"
 )
 
+// source is the folder of this package; tests work in others.
+var source = func() string {
+	folder, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	return folder
+}()
+
 // command runs greenroom with args and gives what it printed.
 func command(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()

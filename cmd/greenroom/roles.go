@@ -267,6 +267,7 @@ func (r *roleAdmin) grant() *cobra.Command {
 		if err := c.send(cmd.Context(), method, rolesPath+path, body, &answer); err != nil {
 			return err
 		}
+		noteMissing(cmd, c, on)
 		return r.report(cmd, answer.Permission, fmt.Sprintf("role %s has %s on %s", args[0], level, answer.Permission.value.object()))
 	})
 	on.define(cmd)

@@ -279,7 +279,9 @@ func (u *userAdmin) importUsers() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return u.report(cmd, done, fmt.Sprintf("%d users, %d roles, %d role assignments and %d grants are imported; %d users were here already",
+		return u.report(cmd, map[string]int{
+			"users": done.Users, "roles": done.Roles, "assignments": done.Assignments, "grants": done.Grants, "left": done.Left, "skipped": done.Skipped,
+		}, fmt.Sprintf("%d users, %d roles, %d role assignments and %d grants are imported; %d users were here already",
 			done.Users, done.Roles, done.Assignments, done.Grants, done.Left))
 	}
 	return cmd
