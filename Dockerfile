@@ -1,8 +1,8 @@
 # docker build -t greenroom .
-# docker run -p 127.0.0.1:5000:5000 -v greenroom:/data greenroom server --no-auth
+# docker run -p 127.0.0.1:5000:5000 -v greenroom:/data greenroom
 #
-# The server listens on all of the container's addresses, as its loopback can't be reached from outside. It starts only when
-# whoever runs it says --no-auth (or GREENROOM_NO_AUTH=true), because everyone who then reaches the port can do everything.
+# The server listens on all of the container's addresses, as its loopback can't be reached from outside, and so everyone has to
+# log in. Its first lines tell how to make the first administrator; MLFLOW_AUTH_ADMIN_PASSWORD makes one, too.
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./

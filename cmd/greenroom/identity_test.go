@@ -131,6 +131,10 @@ func administration() []step {
 		{"token create --user ci --name x --role nope --expires 90d", 3, "nope"},
 		{"token list", 0, "deploy  editor  valid"},
 		{"token revoke nope", 3, "not found"},
+		{"token revoke", 2, "--all"},
+		{"token revoke x --all", 2, "--all"},
+		{"token revoke --all --user ci", 0, "1 API tokens and all JWTs"},
+		{"token list --user ci", 0, "revoked"},
 
 		{"auth audit --user nope", 0, "TIME"},
 		{"auth audit --object role* --max 2", 0, "roles/permissions/remove"},

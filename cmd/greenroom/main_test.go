@@ -23,6 +23,9 @@ var source = func() string {
 	return folder
 }()
 
+// home is the home folder of whoever runs the tests, with the caches of the Go tools.
+var home = os.Getenv("HOME")
+
 // command runs greenroom with args and gives what it printed.
 func command(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -129,20 +130,39 @@ func (v tokenObject) state(now time.Time) string {
 }
 
 func (t *tokenAdmin) revoke() *cobra.Command {
-	return &cobra.Command{
+	var all bool
+	var user string
+	cmd := &cobra.Command{
 		Use:   "revoke ID",
-		Short: "End an API token, on every replica within a second or two",
-		Args:  cobra.ExactArgs(1),
-		RunE: t.with(func(cmd *cobra.Command, c *client, args []string) error {
+		Short: "End an API token, or all tokens of a user, on every replica within a second or two",
+		Example: "  greenroom token revoke 4fk2hslq3xzt\n" +
+			"  greenroom token revoke --all --user eve    # JWTs, too; a password still logs in",
+		Args: cobra.MaximumNArgs(1),
+	}
+	cmd.RunE = t.with(func(cmd *cobra.Command, c *client, args []string) error {
+		switch {
+		case all == (len(args) == 1) || user != "" && !all:
+			return usageError{errors.New("give the ID of a token, or --all and perhaps --user NAME")}
+		case all:
 			var answer struct {
-				Token each[tokenObject] `json:"info"`
+				Revoked int `json:"revoked_tokens"`
 			}
-			if err := c.send(cmd.Context(), http.MethodPost, tokensPath+"revoke", map[string]any{"id": args[0]}, &answer); err != nil {
+			if err := c.send(cmd.Context(), http.MethodPost, ownPath+"users/revoke-all", map[string]any{"username": user}, &answer); err != nil {
 				return err
 			}
-			return t.report(cmd, answer.Token, "token "+args[0]+" is revoked")
-		}),
-	}
+			return t.report(cmd, answer, fmt.Sprintf("%d API tokens and all JWTs until now are revoked", answer.Revoked))
+		}
+		var answer struct {
+			Token each[tokenObject] `json:"info"`
+		}
+		if err := c.send(cmd.Context(), http.MethodPost, tokensPath+"revoke", map[string]any{"id": args[0]}, &answer); err != nil {
+			return err
+		}
+		return t.report(cmd, answer.Token, "token "+args[0]+" is revoked")
+	})
+	cmd.Flags().BoolVar(&all, "all", false, "all API tokens, and all JWTs until now")
+	cmd.Flags().StringVar(&user, "user", "", "with --all: whose (default: yours)")
+	return cmd
 }
 
 func newTokenMintCommand() *cobra.Command {
