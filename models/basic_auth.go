@@ -250,8 +250,6 @@ func (i *importer) run() error {
 	if i.done.Users+i.done.Roles+i.done.Grants+i.done.Assignments == 0 {
 		i.changesNothing()
 	}
-	i.about("users of MLflow's basic-auth app")
-	i.note("users", i.done.Users)
 	return nil
 }
 
@@ -269,7 +267,7 @@ func (i *importer) makeUsers() (made map[int64]string, err error) {
 		if err != nil {
 			return nil, err
 		}
-		isNew, err := i.insertUser(id, NewUser{Name: u.name, PasswordHash: u.hash}, nil, u.admin)
+		isNew, err := i.insertUser(id, NewUser{Name: u.name, PasswordHash: u.hash, Admin: u.admin}, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -287,7 +285,7 @@ func (i *importer) makeUsers() (made map[int64]string, err error) {
 			"here, give them the role editor or viewer, or start the server with --default-permission READ")
 	}
 	if !admins && i.done.Users > 0 {
-		if admins, _, err = pickOne[bool](i.tx, "SELECT EXISTS (SELECT 1 FROM greenroom_users WHERE is_admin AND NOT disabled)"); err != nil {
+		if admins, _, err = pickOne[bool](i.tx, "SELECT "+hasAdmin); err != nil {
 			return nil, err
 		}
 		if !admins {
@@ -360,11 +358,11 @@ func (i *importer) makeRole(r basicAuthRole, grants auth.Grants) (int64, error) 
 			}
 			return id, nil
 		}
-		held, err := i.roleGrants(existing.ID, "")
+		held, err := i.permissionsOf([]int64{existing.ID})
 		if err != nil {
 			return 0, err
 		}
-		if sameGrants(held, grants) {
+		if sameGrants(grantsVia("", held[existing.ID]), grants) {
 			return existing.ID, nil
 		}
 	}

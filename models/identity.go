@@ -2,7 +2,7 @@ package models
 
 import (
 	"context"
-	"strings"
+	"errors"
 	"sync"
 	"time"
 
@@ -34,8 +34,12 @@ func (s *Store) IdentityState(ctx context.Context) (auth.State, error) {
 	if !i.readAt.IsZero() && now.Sub(i.readAt) < identityFresh {
 		return i.state, nil
 	}
-	err := s.view(ctx, func(t *tx) (err error) {
-		i.state, _, err = pickOne[auth.State](t, "SELECT revision, EXISTS (SELECT 1 FROM greenroom_users) AS has_users FROM greenroom_identity WHERE id = 1")
+	err := s.view(ctx, func(t *tx) error {
+		state, ok, err := pickOne[auth.State](t, "SELECT revision, EXISTS (SELECT 1 FROM greenroom_users) AS has_users FROM greenroom_identity WHERE id = 1")
+		if err == nil && !ok {
+			err = errNoIdentity
+		}
+		i.state = state
 		return err
 	})
 	if err != nil {
@@ -52,9 +56,15 @@ func (s *Store) RereadIdentity() { s.identity.forget() }
 // change has: the id of what is new.
 func (t *tx) changeIdentity() (int64, error) {
 	t.identityChanged = true
-	revision, _, err := pickOne[int64](t, "UPDATE greenroom_identity SET revision = revision + 1 WHERE id = 1 RETURNING revision")
+	revision, ok, err := pickOne[int64](t, "UPDATE greenroom_identity SET revision = revision + 1 WHERE id = 1 RETURNING revision")
+	if err == nil && !ok {
+		err = errNoIdentity
+	}
 	return revision, err
 }
+
+// errNoIdentity stops everything: to guess that there are no users would let everyone in.
+var errNoIdentity = errors.New("greenroom_identity has no row: restore the database from a backup")
 
 const accountColumns = "u.id, u.name, u.password_hash, u.is_admin AS admin, u.disabled, u.issuer, u.subject, u.valid_after"
 
@@ -144,6 +154,14 @@ func (t *tx) membership(userID int64, groups, roles []string) (m auth.Membership
 	if err != nil {
 		return m, err
 	}
+	ids := make([]int64, len(held))
+	for i, h := range held {
+		ids[i] = h.RoleID
+	}
+	permissions, err := t.permissionsOf(ids)
+	if err != nil {
+		return m, err
+	}
 	for _, h := range held {
 		via := "role " + h.Role
 		switch {
@@ -154,11 +172,7 @@ func (t *tx) membership(userID int64, groups, roles []string) (m auth.Membership
 		case h.Group != "":
 			via = "group " + h.Group + ", role " + h.Role
 		}
-		grants, err := t.roleGrants(h.RoleID, via)
-		if err != nil {
-			return m, err
-		}
-		m.Grants = append(m.Grants, grants...)
+		m.Grants = append(m.Grants, grantsVia(via, permissions[h.RoleID])...)
 	}
 	return m, nil
 }
@@ -166,33 +180,9 @@ func (t *tx) membership(userID int64, groups, roles []string) (m auth.Membership
 // RoleGrants gives what a role holds; a role that is gone holds nothing.
 func (s *Store) RoleGrants(ctx context.Context, roleID int64) (grants auth.Grants, err error) {
 	err = s.view(ctx, func(t *tx) error {
-		grants, err = t.roleGrants(roleID, "the token's role")
+		permissions, err := t.permissionsOf([]int64{roleID})
+		grants = grantsVia("the token's role", permissions[roleID])
 		return err
 	})
 	return grants, err
 }
-
-func (t *tx) roleGrants(roleID int64, via string) (auth.Grants, error) {
-	rows, err := pick[struct {
-		Kind    auth.Kind
-		Pattern string
-		Exact   bool
-		Level   string
-	}](t, `SELECT resource_type AS kind, resource_pattern AS pattern, is_exact AS exact, permission AS level
-		FROM greenroom_role_permissions WHERE role_id = ? ORDER BY resource_type, resource_pattern`, roleID)
-	if err != nil {
-		return nil, err
-	}
-	grants := make(auth.Grants, len(rows))
-	for i, r := range rows {
-		level, err := auth.ParseLevel(r.Level)
-		if err != nil {
-			return nil, err
-		}
-		grants[i] = auth.Grant{Kind: r.Kind, Pattern: r.Pattern, Exact: r.Exact, Level: level, Via: via}
-	}
-	return grants, nil
-}
-
-// isHiddenRole tells whether a role holds what is granted to one user or group directly; the names are MLflow's.
-func isHiddenRole(name string) bool { return strings.HasPrefix(name, "__") }

@@ -127,7 +127,8 @@ func (s *Store) HeldGrants(ctx context.Context, h Holder) (grants auth.Grants, e
 		if err != nil {
 			return err
 		}
-		grants, err = t.roleGrants(role, "")
+		permissions, err := t.permissionsOf([]int64{role})
+		grants = grantsVia("", permissions[role])
 		return err
 	})
 	return grants, err

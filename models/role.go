@@ -2,6 +2,8 @@ package models
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -278,19 +280,39 @@ func (t *tx) noteGrant(g auth.Grant) {
 }
 
 func (t *tx) loadPermissions(roles []*Role) error {
-	byID := make(map[int64]*Role, len(roles))
 	ids := make([]int64, len(roles))
 	for i, r := range roles {
-		byID[r.ID], ids[i] = r, r.ID
+		ids[i] = r.ID
 	}
-	return eachChunk(ids, func(ids []int64) error {
-		found, err := t.permissions("role_id IN ?", ids)
+	permissions, err := t.permissionsOf(ids)
+	for _, r := range roles {
+		r.Permissions = permissions[r.ID]
+	}
+	return err
+}
+
+// permissionsOf gives what roles hold, by the roles' ids.
+func (t *tx) permissionsOf(roles []int64) (map[int64][]RolePermission, error) {
+	held := make(map[int64][]RolePermission, len(roles))
+	roles = slices.Compact(slices.Sorted(slices.Values(roles)))
+	err := eachChunk(roles, func(roles []int64) error {
+		found, err := t.permissions("role_id IN ?", roles)
 		for _, p := range found {
-			r := byID[p.RoleID]
-			r.Permissions = append(r.Permissions, p)
+			held[p.RoleID] = append(held[p.RoleID], p)
 		}
 		return err
 	})
+	return held, err
+}
+
+// grantsVia gives the grants of permissions, and through what they are held.
+func grantsVia(via string, permissions []RolePermission) auth.Grants {
+	grants := make(auth.Grants, len(permissions))
+	for i, p := range permissions {
+		grants[i] = p.Grant
+		grants[i].Via = via
+	}
+	return grants
 }
 
 func (t *tx) permissions(where string, args ...any) ([]RolePermission, error) {
@@ -469,6 +491,13 @@ func (t *tx) holderID(h Holder) (int64, error) {
 	}
 	return id, err
 }
+
+// isHiddenRole tells whether a role holds what is granted to one user or group directly; the names are MLflow's.
+func isHiddenRole(name string) bool { return strings.HasPrefix(name, "__") }
+
+func hiddenUserRole(id int64) string { return fmt.Sprintf("__user_%d__", id) }
+
+func hiddenGroupRole(id int64) string { return fmt.Sprintf("__group_%d__", id) }
 
 func checkRoleName(name string) error {
 	switch {

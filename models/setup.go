@@ -8,7 +8,7 @@ import (
 )
 
 // SetSetupToken lets the token of a hash make the first administrator until it expires; the one before ends. set is false
-// if there are users already: an administrator among them makes others.
+// if there is an administrator already.
 func (s *Store) SetSetupToken(ctx context.Context, hash string, expires time.Time) (set bool, err error) {
 	err = s.update(ctx, func(t *tx) error {
 		n, err := t.exec("UPDATE greenroom_identity SET setup_hash = ?, setup_expires_at = ? WHERE id = 1 AND NOT "+hasAdmin, hash, expires.UnixMilli())
@@ -21,7 +21,7 @@ func (s *Store) SetSetupToken(ctx context.Context, hash string, expires time.Tim
 // CheckSetupToken refuses the set-up token of a hash that UseSetupToken would refuse. Anybody can make one up, so it comes
 // before what costs something.
 func (s *Store) CheckSetupToken(ctx context.Context, hash string) error {
-	if there, err := s.hasAdmin(ctx); err != nil || there {
+	if there, err := s.HasAdmin(ctx); err != nil || there {
 		return orSetUp(err)
 	}
 	return s.view(ctx, func(t *tx) error { return t.checkSetupToken(hash) })
@@ -85,7 +85,7 @@ func (s *Store) BootstrapAdmin(ctx context.Context, name, passwordHash string) (
 		return false, Refuse(err)
 	}
 	// Looked at before a change, as every change empties the caches of log-ins.
-	if there, err := s.hasAdmin(ctx); err != nil || there {
+	if there, err := s.HasAdmin(ctx); err != nil || there {
 		return false, err
 	}
 	err = s.update(ctx, func(t *tx) error {
@@ -96,7 +96,7 @@ func (s *Store) BootstrapAdmin(ctx context.Context, name, passwordHash string) (
 			return err
 		}
 		made = true
-		return t.insertAdmin(id, NewUser{Name: name, PasswordHash: passwordHash})
+		return t.insertAdmin(id, NewUser{Name: name, PasswordHash: passwordHash, Admin: true})
 	})
 	return made && err == nil, err
 }
@@ -104,7 +104,8 @@ func (s *Store) BootstrapAdmin(ctx context.Context, name, passwordHash string) (
 // hasAdmin is the SQL that tells whether somebody can make other users. Those whom an external issuer brought are none.
 const hasAdmin = "EXISTS (SELECT 1 FROM greenroom_users WHERE is_admin AND NOT disabled)"
 
-func (s *Store) hasAdmin(ctx context.Context) (there bool, err error) {
+// HasAdmin tells whether somebody can make other users.
+func (s *Store) HasAdmin(ctx context.Context) (there bool, err error) {
 	err = s.view(ctx, func(t *tx) error {
 		there, _, err = pickOne[bool](t, "SELECT "+hasAdmin)
 		return err
@@ -125,7 +126,7 @@ func (t *tx) changeFirstAdmin() (id int64, there bool, err error) {
 func (t *tx) insertAdmin(id int64, n NewUser) error {
 	t.about("user '%s'", n.Name)
 	t.note("admin", true)
-	made, err := t.insertUser(id, n, nil, true)
+	made, err := t.insertUser(id, n, nil)
 	if err == nil && !made {
 		err = t.userExists(n.Name)
 	}

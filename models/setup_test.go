@@ -26,6 +26,9 @@ func wantUnauthenticated(t testing.TB, err error, prefix string) {
 
 func TestUseSetupToken_MakesOneAdministrator(t *testing.T) {
 	onBothWithClock(t, func(t *testing.T, s *Store, c *clock) {
+		if _, ok, err := s.ExternalAccount(t.Context(), "https://issuer", "17", "zoe"); !ok || err != nil { // a user, and no administrator
+			t.Fatal(ok, err)
+		}
 		_, old := auth.NewSetupToken()
 		_, hash := auth.NewSetupToken()
 		for _, h := range []string{old, hash} {
@@ -56,7 +59,7 @@ func TestUseSetupToken_MakesOneAdministrator(t *testing.T) {
 		_, _, err = use(hash, "eve", "h")
 		wantUnauthenticated(t, err, "The server is set up")
 		if must(s.SetSetupToken(t.Context(), hash, c.at.Add(time.Hour)))(t) {
-			t.Error("a set-up token is set where there are users")
+			t.Error("a set-up token is set where there is an administrator")
 		}
 	})
 }

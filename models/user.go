@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"strconv"
 	"unicode"
 	"unicode/utf8"
 
@@ -63,7 +62,7 @@ func (s *Store) CreateUser(ctx context.Context, n NewUser) (u *User, err error) 
 		if n.Issuer != "" {
 			t.note("issuer", n.Issuer)
 		}
-		made, err := t.insertUser(id, n, nil, n.Admin)
+		made, err := t.insertUser(id, n, nil)
 		if err != nil {
 			return err
 		}
@@ -76,13 +75,19 @@ func (s *Store) CreateUser(ctx context.Context, n NewUser) (u *User, err error) 
 	return u, err
 }
 
-func (t *tx) insertUser(id int64, n NewUser, subject *string, admin bool) (made bool, err error) {
+// insertUser makes a user unless the name is taken. JWTs of this server's own that were issued before are of an earlier user
+// of the name; their time of issue is in whole seconds.
+func (t *tx) insertUser(id int64, n NewUser, subject *string) (made bool, err error) {
 	var hash *string
 	if n.PasswordHash != "" {
 		hash = &n.PasswordHash
 	}
+	validAfter := int64(0)
+	if n.Issuer == "" {
+		validAfter = t.now - t.now%1000
+	}
 	rows, err := t.exec(`INSERT INTO greenroom_users (id, name, password_hash, is_admin, disabled, issuer, subject, valid_after, created_at)
-		VALUES (?, ?, ?, ?, FALSE, ?, ?, 0, ?) ON CONFLICT DO NOTHING`, id, n.Name, hash, admin, n.Issuer, subject, t.now)
+		VALUES (?, ?, ?, ?, FALSE, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, id, n.Name, hash, n.Admin, n.Issuer, subject, validAfter, t.now)
 	return rows == 1, err
 }
 
@@ -259,8 +264,13 @@ func (s *Store) ExternalAccount(ctx context.Context, issuer, subject, name strin
 			return err
 		}
 		if bound == 0 {
-			if _, err := t.insertUser(id, NewUser{Name: name, Issuer: issuer}, &subject, false); err != nil {
+			made, err := t.insertUser(id, NewUser{Name: name, Issuer: issuer}, &subject)
+			if err != nil {
 				return err
+			}
+			if !made { // the name was taken meanwhile
+				t.changesNothing()
+				return nil
 			}
 		}
 		t.by = &auth.Principal{Name: name, Credential: "jwt " + issuer}
@@ -268,10 +278,6 @@ func (s *Store) ExternalAccount(ctx context.Context, issuer, subject, name strin
 	})
 	return a, ok, err
 }
-
-func hiddenUserRole(id int64) string { return "__user_" + strconv.FormatInt(id, 10) + "__" }
-
-func hiddenGroupRole(id int64) string { return "__group_" + strconv.FormatInt(id, 10) + "__" }
 
 func (t *tx) users() ([]*User, error) {
 	return pick[*User](t, "SELECT "+userColumns+" FROM greenroom_users ORDER BY name")

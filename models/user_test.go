@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -93,6 +94,39 @@ func TestSetPassword_EndsJWTsAndForgetsTheOldOne(t *testing.T) {
 	if a := account(t, s, "ada"); a.PasswordHash != nil {
 		t.Errorf("got %+v", a)
 	}
+}
+
+func TestCreateUser_JWTsOfAnEarlierUserOfTheNameCountNoMore(t *testing.T) {
+	onBothWithClock(t, func(t *testing.T, s *Store, c *clock) {
+		c.at = time.UnixMilli(1_700_000_000_750)
+		makeUser(t, s, "ann", true)
+		makeUser(t, s, "bob", false)
+		c.at = c.at.Add(time.Hour)
+		must(s.DeleteUser(t.Context(), "bob"))(t)
+		makeUser(t, s, "bob", false)
+		// A JWT's time of issue is in whole seconds, and one that is issued right away counts.
+		if got, want := account(t, s, "bob").ValidAfter, int64(1_700_003_600_000); got != want {
+			t.Errorf("JWTs count from %d on, want %d", got, want)
+		}
+		must(s.CreateUser(t.Context(), NewUser{Name: "cat", Issuer: "https://issuer"}))(t)
+		if got := account(t, s, "cat").ValidAfter; got != 0 {
+			t.Errorf("JWTs of an issuer, which knows its users by more than a name, count from %d on", got)
+		}
+	})
+}
+
+func TestIdentity_WithoutItsRowNobodyIsLetIn(t *testing.T) {
+	onBothWithClock(t, func(t *testing.T, s *Store, _ *clock) {
+		if err := s.write.Exec("DELETE FROM greenroom_identity").Error; err != nil {
+			t.Fatal(err)
+		}
+		if state, err := s.IdentityState(t.Context()); !errors.Is(err, errNoIdentity) {
+			t.Errorf("got %+v, %v", state, err)
+		}
+		if _, err := s.CreateGroup(t.Context(), "ops"); !errors.Is(err, errNoIdentity) {
+			t.Errorf("a group is made: %v", err)
+		}
+	})
 }
 
 func TestLastAdministrator_Stays(t *testing.T) {

@@ -158,7 +158,7 @@ func (f *serverFlags) openGate(ctx context.Context, store *models.Store, verifie
 	g.authenticator = auth.NewAuthenticator(store, auth.Options{
 		Required: f.logInRequired(), Default: f.level, JWT: verifier, AdminGroup: f.oidcAdminGroup, Log: log, Now: time.Now,
 	})
-	if g.users == 0 && f.logInRequired() && f.oidcAdminGroup == "" {
+	if f.logInRequired() && f.oidcAdminGroup == "" {
 		token, hash := auth.NewSetupToken()
 		set, err := store.SetSetupToken(ctx, hash, time.Now().Add(setupTime))
 		if err != nil {
@@ -200,17 +200,17 @@ func (f *serverFlags) whoMayUse(g gate) string {
 	return text
 }
 
-// makeFirstAdmin makes the administrator that MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD name, if there are no users.
+// makeFirstAdmin makes the administrator that MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD name, if there is none.
 func (f *serverFlags) makeFirstAdmin(ctx context.Context, store *models.Store, log *slog.Logger) error {
 	if f.admin.password == "" {
 		return nil
 	}
-	const noEffect = "MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD have no effect: there are users already"
-	state, err := store.IdentityState(ctx)
+	const noEffect = "MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD have no effect: there is an administrator already"
+	there, err := store.HasAdmin(ctx)
 	if err != nil {
 		return err
 	}
-	if state.HasUsers {
+	if there {
 		log.InfoContext(ctx, noEffect)
 		return nil
 	}

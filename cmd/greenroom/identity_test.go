@@ -364,7 +364,7 @@ func TestServer_AdministratorOfTheVariables(t *testing.T) {
 	s = startServer(t)
 	t.Setenv("MLFLOW_TRACKING_URI", s.url)
 	follow(t, []step{{"auth whoami", 0, "administrator"}})
-	if code, stderr := s.stop(); code != 0 || !strings.Contains(stderr, "have no effect: there are users already") {
+	if code, stderr := s.stop(); code != 0 || !strings.Contains(stderr, "have no effect: there is an administrator already") {
 		t.Errorf("%d %s", code, stderr)
 	}
 }
