@@ -96,6 +96,9 @@ func (s *Store) CreateExperiment(ctx context.Context, name, location string, tag
 		if err := t.upsertTags("experiment_tags", "experiment_id", id, tags); err != nil {
 			return err
 		}
+		if err := t.dropOldGrants(strconv.FormatInt(id, 10)); err != nil {
+			return err
+		}
 		return t.grantCreator(auth.Experiment, strconv.FormatInt(id, 10))
 	})
 	return id, err

@@ -212,8 +212,16 @@ func (t *tx) moveGrants(name, newName string) error {
 }
 
 // dropGrants removes what is granted on exactly one model: a later model of that name is another one.
-func (t *tx) dropGrants(name string) error {
-	n, err := t.exec("DELETE FROM greenroom_role_permissions WHERE "+exactOnModel, name)
+func (t *tx) dropGrants(name string) error { return t.deletePermissions(exactOnModel, name) }
+
+// dropOldGrants removes what is granted on the id of a new experiment: SQLite gives an id again after mlflow gc has
+// removed the experiment that had it.
+func (t *tx) dropOldGrants(id string) error {
+	return t.deletePermissions("resource_type = 'experiment' AND resource_pattern = ?", id)
+}
+
+func (t *tx) deletePermissions(where, object string) error {
+	n, err := t.exec("DELETE FROM greenroom_role_permissions WHERE "+where, object)
 	if err != nil || n == 0 {
 		return err
 	}

@@ -558,3 +558,18 @@ func TestDeleteRegisteredModel_GrantsOnItGo(t *testing.T) {
 		}
 	})
 }
+
+// mlflow gc removes experiments, and SQLite gives the last one's id again.
+func TestCreateExperiment_IsNotOpenToWhoMightUseAnEarlierOneOfItsID(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		makeUser(t, s, "ada", true)
+		bob := makeUser(t, s, "bob", false)
+		if err := s.Grant(t.Context(), Holder{User: "bob"}, DirectGrant(auth.Experiment, "1", auth.Manage)); err != nil {
+			t.Fatal(err)
+		}
+		id := must(s.CreateExperiment(t.Context(), "trials", "", nil))(t)
+		if got := levelOf(t, s, bob, auth.Object{Kind: auth.Experiment, ID: fmt.Sprint(id), Name: "trials"}); id != 1 || got != auth.NoPermissions {
+			t.Errorf("bob has %s on the new experiment %d", got, id)
+		}
+	})
+}
