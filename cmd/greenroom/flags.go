@@ -173,6 +173,7 @@ func (f *serverFlags) readEnvironment(set *pflag.FlagSet, getenv func(string) st
 		}
 	}
 	f.admin.name, f.admin.password = getenv("MLFLOW_AUTH_ADMIN_USERNAME"), getenv("MLFLOW_AUTH_ADMIN_PASSWORD")
+	f.mlflowConfig = getenv("MLFLOW_AUTH_CONFIG_PATH")
 	f.allowedSchemes = trimmed(strings.Split(strings.ToLower(getenv("MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES")), ","))
 	if workspace := getenv("MLFLOW_WORKSPACE"); workspace != "" {
 		return usageError{fmt.Errorf("environment variable MLFLOW_WORKSPACE=%s is for clients, and there are no workspaces: unset it", workspace)}

@@ -32,14 +32,16 @@ type identityFlags struct {
 
 	// admin is the first administrator; MLflow has variables for it, and no flag.
 	admin struct{ name, password string }
-	level auth.Level // of defaultPermission
+	// mlflowConfig is the file that configures MLflow's basic-auth app.
+	mlflowConfig string
+	level        auth.Level // of defaultPermission
 }
 
 // ownAudience is what the JWTs of the server's own keys are meant for, unless the operator names it.
 const ownAudience = "greenroom"
 
 func (f *identityFlags) define(set *pflag.FlagSet) {
-	set.BoolVar(&f.auth, "auth", false, "everyone has to log in, also on loopback and also while there are no users (default: on loopback, from the first user on)")
+	set.BoolVar(&f.auth, "auth", false, "everyone has to log in, also while there are no users (default on loopback, without an issuer, key file or proxy: from the first user on)")
 	set.BoolVar(&f.noAuth, "no-auth", false, "nobody has to log in: everyone who can connect may do everything")
 	set.StringVar(&f.appName, "app-name", "", "basic-auth, as in mlflow server, is --auth")
 	set.StringVar(&f.defaultPermission, "default-permission", "NO_PERMISSIONS", "what every user may do at least with every experiment and model: NO_PERMISSIONS, READ, USE, EDIT or MANAGE")
@@ -80,6 +82,9 @@ func (f *identityFlags) checkIdentity(notes io.Writer) (err error) {
 		fmt.Fprintln(notes, "note: --app-name basic-auth is --auth here; its users move in with greenroom user import")
 	default:
 		return fmt.Errorf("--app-name %s is not supported: MLflow's Python apps can't run here, but users are built in: write --auth", f.appName)
+	}
+	if f.mlflowConfig != "" {
+		fmt.Fprintln(notes, "note: MLFLOW_AUTH_CONFIG_PATH has no effect: its default_permission is --default-permission here, its users move in with greenroom user import")
 	}
 	if f.level, err = auth.ParseLevel(f.defaultPermission); err != nil {
 		return fmt.Errorf("--default-permission: %w", err)
@@ -174,8 +179,11 @@ func (f *serverFlags) openGate(ctx context.Context, store *models.Store, verifie
 // setupTime is how long a set-up token can be used.
 const setupTime = 24 * time.Hour
 
-// logInRequired tells whether everyone has to log in also while there are no users.
-func (f *serverFlags) logInRequired() bool { return f.auth || !auth.IsLoopback(f.host) }
+// logInRequired tells whether everyone has to log in also while there are no users: where other machines come in, also through
+// a proxy, and where the operator says who may.
+func (f *serverFlags) logInRequired() bool {
+	return f.auth || !auth.IsLoopback(f.host) || len(f.oidcIssuers) > 0 || f.keyFile != "" || len(f.trustedProxies) > 0
+}
 
 // whoMayUse tells the operator who has to log in.
 func (f *serverFlags) whoMayUse(g gate) string {

@@ -37,14 +37,34 @@ func askPassword(cmd *cobra.Command, fromStdin bool, user string) (string, error
 	return first, nil
 }
 
+// promptSecret reads a line that is not shown. Ctrl-C gives it up, and the terminal is as it was before.
 func promptSecret(cmd *cobra.Command, terminal *os.File, prompt string) (string, error) {
-	fmt.Fprint(cmd.ErrOrStderr(), printable(prompt))
-	secret, err := term.ReadPassword(int(terminal.Fd()))
-	fmt.Fprintln(cmd.ErrOrStderr())
+	fd := int(terminal.Fd())
+	before, err := term.GetState(fd)
 	if err != nil {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
-	return string(secret), nil
+	fmt.Fprint(cmd.ErrOrStderr(), printable(prompt))
+	type answer struct {
+		secret []byte
+		err    error
+	}
+	typed := make(chan answer, 1)
+	go func() {
+		secret, err := term.ReadPassword(fd)
+		typed <- answer{secret, err}
+	}()
+	var got answer
+	select {
+	case got = <-typed:
+	case <-cmd.Context().Done():
+		got.err = errors.Join(cmd.Context().Err(), term.Restore(fd, before))
+	}
+	fmt.Fprintln(cmd.ErrOrStderr())
+	if got.err != nil {
+		return "", fmt.Errorf("read the password: %w", got.err)
+	}
+	return string(got.secret), nil
 }
 
 // readSecret reads the first line.
