@@ -25,8 +25,10 @@ const (
 	jwtFresh = 5 * time.Minute
 	// useNoted is how exactly a token's last use is kept.
 	useNoted = time.Minute
-	// maxLogins bounds the credentials that are remembered.
+	// maxLogins bounds the credentials that are remembered, and maxGrants what they hold: a user can write one token into many
+	// headers, and each of them is remembered with all the user's grants.
 	maxLogins = 10_000
+	maxGrants = 500_000
 	// maxHeader bounds an Authorization header, in bytes: a JWT of the largest size fits in, also as a password.
 	maxHeader = 2*maxToken + 1024
 )
@@ -58,6 +60,16 @@ type Authenticator struct {
 	mu       sync.Mutex
 	revision int64
 	logins   map[string]*login // of this revision, by the credential's digest
+	grants   int               // of all logins
+	// passwords are those that were verified not long ago, of any revision: when somebody is granted something, others' passwords
+	// are not to be hashed again.
+	passwords map[string]verifiedPassword
+}
+
+// verifiedPassword is the hash of which a credential's password is, and until when that is taken for true.
+type verifiedPassword struct {
+	hash  string
+	until time.Time
 }
 
 // login is a credential that was verified.
@@ -66,11 +78,12 @@ type login struct {
 	until     time.Time // when it has to be verified again
 	tokenID   string    // of an API token
 	noted     time.Time // when the directory was told of the token's use
+	ownKeys   int       // the state of the own keys, one of which signed a JWT; 0 for all other credentials
 }
 
 // NewAuthenticator makes an authenticator of the users of a directory.
 func NewAuthenticator(dir Directory, opts Options) *Authenticator {
-	a := &Authenticator{dir: dir, opts: opts, limiter: NewLimiter(dir, opts.Now), logins: map[string]*login{}}
+	a := &Authenticator{dir: dir, opts: opts, limiter: NewLimiter(dir, opts.Now), logins: map[string]*login{}, passwords: map[string]verifiedPassword{}}
 	_, _ = rand.Read(a.secret[:]) // it never fails
 	return a
 }
@@ -99,7 +112,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, header, address string
 	flight := a.flights.DoChan(strconv.FormatInt(state.Revision, 10)+digest, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		l, err := a.logIn(ctx, header, address)
+		l, err := a.logIn(ctx, header, digest, address)
 		if err != nil {
 			return nil, err
 		}
@@ -139,6 +152,9 @@ func (a *Authenticator) remembered(ctx context.Context, revision int64, digest s
 		l.noted = now
 	}
 	a.mu.Unlock()
+	if l.ownKeys != 0 && l.ownKeys != a.opts.JWT.ownKeys(ctx) {
+		return nil
+	}
 	if note {
 		a.noteUse(ctx, l.tokenID, now)
 	}
@@ -151,11 +167,36 @@ func (a *Authenticator) remember(revision int64, digest string, l *login) {
 	if revision < a.revision {
 		return // read before a change that others have seen
 	}
-	if revision > a.revision || len(a.logins) >= maxLogins {
+	if old := a.logins[digest]; old != nil {
+		a.grants -= old.weight()
+	}
+	if revision > a.revision || len(a.logins) >= maxLogins || a.grants+l.weight() > maxGrants {
 		clear(a.logins)
-		a.revision = revision
+		a.revision, a.grants = revision, 0
 	}
 	a.logins[digest] = l
+	a.grants += l.weight()
+}
+
+func (l *login) weight() int { return len(l.principal.Grants) + len(l.principal.Scope) }
+
+// verifiedAgainst tells until when a credential's password is taken for the one of a hash, without hashing it; ok is false if it is not.
+func (a *Authenticator) verifiedAgainst(digest, hash string) (until time.Time, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	v := a.passwords[digest]
+	return v.until, v.hash == hash && a.opts.Now().Before(v.until)
+}
+
+func (a *Authenticator) rememberPassword(digest, hash string) (until time.Time) {
+	until = a.opts.Now().Add(passwordFresh)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.passwords) >= maxLogins {
+		clear(a.passwords)
+	}
+	a.passwords[digest] = verifiedPassword{hash, until}
+	return until
 }
 
 // noteUse tells the directory of a token's use. The request does not fail with it.
@@ -181,8 +222,8 @@ func wrongPassword() error {
 	return &UnauthenticatedError{Message: "User name or password is wrong." + howToLogIn}
 }
 
-// logIn verifies a credential.
-func (a *Authenticator) logIn(ctx context.Context, header, address string) (*login, error) {
+// logIn verifies a credential, of which digest is the header's.
+func (a *Authenticator) logIn(ctx context.Context, header, digest, address string) (*login, error) {
 	scheme, credential, _ := strings.Cut(header, " ")
 	credential = strings.TrimSpace(credential)
 	switch strings.ToLower(scheme) {
@@ -197,7 +238,7 @@ func (a *Authenticator) logIn(ctx context.Context, header, address string) (*log
 		if looksLikeToken(password) { // clients that know only user and password; the token tells whose it is
 			return a.token(ctx, password, address)
 		}
-		return a.password(ctx, name, password, address)
+		return a.password(ctx, name, password, digest, address)
 	}
 	return nil, &UnauthenticatedError{Message: "The Authorization header is neither Basic nor Bearer." + howToLogIn}
 }
@@ -262,6 +303,7 @@ func disabled(a Account) error {
 }
 
 func (a *Authenticator) jwt(ctx context.Context, token, address string) (*login, error) {
+	ownKeys := a.opts.JWT.ownKeys(ctx) // before they are used: a change in between counts
 	claims, err := a.opts.JWT.Verify(ctx, token)
 	var expired *ExpiredError
 	switch {
@@ -303,7 +345,10 @@ func (a *Authenticator) jwt(ctx context.Context, token, address string) (*login,
 	if claims.ExpiresAt.Before(until) {
 		until = claims.ExpiresAt
 	}
-	return &login{principal: p, until: until}, nil
+	if !claims.Own {
+		ownKeys = 0
+	}
+	return &login{principal: p, until: until, ownKeys: ownKeys}, nil
 }
 
 // account finds the user of a JWT. An external issuer can't name a user of this server's or of another issuer.
@@ -322,21 +367,27 @@ func (a *Authenticator) account(ctx context.Context, c *Claims) (Account, error)
 	return account, err
 }
 
-func (a *Authenticator) password(ctx context.Context, name, password, address string) (*login, error) {
-	if err := a.limiter.Allow(ctx, name, address); err != nil {
-		return nil, err
-	}
+func (a *Authenticator) password(ctx context.Context, name, password, digest, address string) (*login, error) {
 	account, ok, err := a.dir.Account(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if !ok || account.PasswordHash == nil || account.Disabled {
+	if ok = ok && account.PasswordHash != nil && !account.Disabled; ok {
+		if until, ok := a.verifiedAgainst(digest, *account.PasswordHash); ok {
+			return a.loggedIn(ctx, account, until)
+		}
+	}
+	if err := a.limiter.Allow(ctx, name, address); err != nil {
+		return nil, err
+	}
+	if !ok {
 		if err := VerifyNobody(ctx, password); err != nil {
 			return nil, err
 		}
 		return nil, wrongPassword()
 	}
-	right, err := VerifyPassword(ctx, *account.PasswordHash, password)
+	hash := *account.PasswordHash
+	right, err := VerifyPassword(ctx, hash, password)
 	if errors.Is(err, errHash) {
 		a.opts.Log.ErrorContext(ctx, "the kept password hash of a user cannot be used; set a new password", slog.String("user", name), slog.Any("error", err))
 		right, err = false, VerifyNobody(ctx, password)
@@ -350,20 +401,25 @@ func (a *Authenticator) password(ctx context.Context, name, password, address st
 	if err := a.limiter.Succeeded(ctx, name, address); err != nil {
 		return nil, err
 	}
-	if NeedsRehash(*account.PasswordHash) {
-		hash, err := HashPassword(password)
-		if err != nil {
+	if NeedsRehash(hash) {
+		old := hash
+		if hash, err = HashPassword(password); err != nil {
 			return nil, err
 		}
-		if err := a.dir.RehashPassword(ctx, account.ID, *account.PasswordHash, hash); err != nil {
+		if err := a.dir.RehashPassword(ctx, account.ID, old, hash); err != nil {
 			return nil, err
 		}
 	}
+	return a.loggedIn(ctx, account, a.rememberPassword(digest, hash))
+}
+
+// loggedIn is the log-in of an account whose password is right until a time.
+func (a *Authenticator) loggedIn(ctx context.Context, account Account, until time.Time) (*login, error) {
 	p, err := a.principal(ctx, account, "password", nil, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &login{principal: p, until: a.opts.Now().Add(passwordFresh)}, nil
+	return &login{principal: p, until: until}, nil
 }
 
 // PrincipalOf is who logs in as an account: with an API token of it, which is not checked, or with its password for nil.

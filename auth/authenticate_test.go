@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,8 @@ type house struct {
 // countingDirectory counts what is asked of the database.
 type countingDirectory struct {
 	auth.Directory
-	tokens, accounts atomic.Int64
+	tokens, accounts, attempts atomic.Int64
+	grants                     int // that everyone has besides
 }
 
 func (d *countingDirectory) APIToken(ctx context.Context, id string) (auth.APIToken, bool, error) {
@@ -41,6 +43,17 @@ func (d *countingDirectory) APIToken(ctx context.Context, id string) (auth.APITo
 func (d *countingDirectory) Account(ctx context.Context, name string) (auth.Account, bool, error) {
 	d.accounts.Add(1)
 	return d.Directory.Account(ctx, name)
+}
+
+func (d *countingDirectory) ChangeLoginFailures(ctx context.Context, kind, subject string, change func(auth.Failures) (auth.Failures, error)) error {
+	d.attempts.Add(1)
+	return d.Directory.ChangeLoginFailures(ctx, kind, subject, change)
+}
+
+func (d *countingDirectory) Membership(ctx context.Context, userID int64, groups, roles []string) (auth.Membership, error) {
+	m, err := d.Directory.Membership(ctx, userID, groups, roles)
+	m.Grants = append(m.Grants, make(auth.Grants, d.grants)...)
+	return m, err
 }
 
 func inHouses(t *testing.T, required bool, test func(*house)) {
@@ -240,6 +253,108 @@ func TestAuthenticator_AnswersAWrongPasswordAndAnUnknownUserAlike(t *testing.T) 
 			t.Fatal(err)
 		}
 		h.out(basic("ann", password), "wrong")
+	})
+}
+
+func TestAuthenticator_APasswordIsHashedOnceAMinuteWhateverOthersChange(t *testing.T) {
+	inHouses(t, false, func(h *house) {
+		h.user("ann", true)
+		h.in(basic("ann", password))
+		before := h.dir.attempts.Load()
+		h.user("bob", false)
+		if h.in(basic("ann", password)); h.dir.attempts.Load() != before {
+			t.Error("the password was verified again, as somebody else was made a user")
+		}
+		if err := h.store.SetAdmin(t.Context(), "bob", true); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.store.SetAdmin(t.Context(), "ann", false); err != nil {
+			t.Fatal(err)
+		}
+		if p := h.in(basic("ann", password)); p.Admin {
+			t.Error("ann is an administrator still")
+		}
+		if h.time.advance(2 * time.Minute); h.in(basic("ann", password)).Name != "ann" || h.dir.attempts.Load() == before {
+			t.Error("the password was not verified again after two minutes")
+		}
+		if err := h.store.SetDisabled(t.Context(), "ann", true); err != nil {
+			t.Fatal(err)
+		}
+		h.out(basic("ann", password), "wrong")
+		if err := h.store.SetDisabled(t.Context(), "ann", false); err != nil {
+			t.Fatal(err)
+		}
+		h.in(basic("ann", password))
+		hash, err := auth.HashPassword("another password")
+		if err == nil {
+			err = h.store.SetPassword(t.Context(), "ann", hash)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.out(basic("ann", password), "wrong")
+	})
+}
+
+func TestAuthenticator_NamesThatNoDatabaseTakesAreNobodys(t *testing.T) {
+	inHouses(t, false, func(h *house) {
+		h.user("ann", true)
+		h.out(basic("ann\x00", password), "wrong")
+		h.out(basic("ann\xff", password), "wrong")
+	})
+}
+
+// A user can write one token into any number of headers.
+func TestAuthenticator_RemembersOnlySoManyGrants(t *testing.T) {
+	inHouses(t, false, func(h *house) {
+		h.user("ann", true)
+		text, _ := h.token("ann", "")
+		h.dir.grants = 200_000
+		for _, name := range []string{"a", "b", "b", "c", "c"} {
+			h.in(basic(name, text))
+		}
+		if n := h.dir.tokens.Load(); n != 3 {
+			t.Errorf("three headers were looked up %d times", n)
+		}
+		if h.in(basic("a", text)); h.dir.tokens.Load() != 4 {
+			t.Error("the first of the headers is remembered beside two that have all the room")
+		}
+	})
+}
+
+func TestAuthenticator_TheJWTsOfARemovedKeyEndAtOnce(t *testing.T) {
+	inHouses(t, false, func(h *house) {
+		h.user("ann", true)
+		file := filepath.Join(t.TempDir(), "keys.json")
+		if _, err := auth.CreateKeyFile(file, "EdDSA"); err != nil {
+			t.Fatal(err)
+		}
+		jwts, err := auth.NewJWTVerifier(auth.JWTOptions{KeyFile: file, Audiences: []string{"test"}, Now: h.time.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.auth = auth.NewAuthenticator(h.dir, auth.Options{JWT: jwts, Log: slog.New(slog.DiscardHandler), Now: h.time.now})
+		mint := func() string {
+			token, err := auth.Mint(file, auth.MintRequest{Subject: "ann", Audience: "test"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return "Bearer " + token
+		}
+		rotate := func(keep int) {
+			if _, err := auth.RotateKeyFile(file, keep); err != nil {
+				t.Fatal(err)
+			}
+			h.time.advance(time.Second)
+		}
+		h.time.advance(time.Second) // the user must be older than the JWTs
+		first := mint()
+		h.in(first)
+		rotate(2)
+		h.in(first)
+		rotate(1)
+		h.out(first, "not valid")
+		h.in(mint())
 	})
 }
 

@@ -81,6 +81,7 @@ type JWTVerifier struct {
 	parser  *jwt.Parser
 	options []jwt.ParserOption
 	sources map[string]keySource // by issuer
+	own     *keyFile             // nil for none
 	names   JWTOptions
 	log     *slog.Logger
 }
@@ -101,6 +102,7 @@ func NewJWTVerifier(o JWTOptions) (*JWTVerifier, error) {
 		return nil, errors.New("JWTs need an audience, such as this server's URL: without one, a token for another service would do here")
 	}
 	sources := map[string]keySource{}
+	var own *keyFile
 	for _, url := range o.Issuers {
 		i, err := newIssuer(url, o)
 		if err != nil {
@@ -112,17 +114,17 @@ func NewJWTVerifier(o JWTOptions) (*JWTVerifier, error) {
 		if sources[o.OwnIssuer] != nil {
 			return nil, fmt.Errorf("issuer %s: the tokens of the own keys have the same one", o.OwnIssuer)
 		}
-		f, err := newKeyFile(o)
-		if err != nil {
+		var err error
+		if own, err = newKeyFile(o); err != nil {
 			return nil, err
 		}
-		sources[o.OwnIssuer] = f
+		sources[o.OwnIssuer] = own
 	}
 	options := []jwt.ParserOption{
 		jwt.WithValidMethods(append(asymmetric(), "HS256")), jwt.WithStrictDecoding(), jwt.WithAudience(o.Audiences...),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(jwtLeeway), jwt.WithTimeFunc(o.Now),
 	}
-	return &JWTVerifier{parser: jwt.NewParser(options...), options: options, sources: sources, names: o, log: o.Log}, nil
+	return &JWTVerifier{parser: jwt.NewParser(options...), options: options, sources: sources, own: own, names: o, log: o.Log}, nil
 }
 
 func setDefault(s *string, value string) {
@@ -166,6 +168,14 @@ func (v *JWTVerifier) verify(ctx context.Context, token string) (*Claims, error)
 		return nil, err
 	}
 	return v.claims(t.Claims.(jwt.MapClaims))
+}
+
+// ownKeys is the state of the own keys, another number after each change of the key file; 0 without one.
+func (v *JWTVerifier) ownKeys(ctx context.Context) int {
+	if v.own == nil {
+		return 0
+	}
+	return v.own.state(ctx)
 }
 
 func notJWT(r rune) bool {

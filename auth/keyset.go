@@ -137,6 +137,7 @@ type keyFile struct {
 
 	mu      sync.Mutex
 	set     keySet      // the last good ones
+	reads   int         // how many good ones there have been
 	info    fs.FileInfo // of the file they are from
 	checked time.Time
 	failed  error // why the file as it is now cannot be used
@@ -147,20 +148,32 @@ func newKeyFile(o JWTOptions) (*keyFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keyFile{path: o.KeyFile, now: o.Now, log: o.Log, set: set, info: info, checked: o.Now()}, nil
+	return &keyFile{path: o.KeyFile, now: o.Now, log: o.Log, set: set, reads: 1, info: info, checked: o.Now()}, nil
 }
 
 func (f *keyFile) keys(ctx context.Context, renew bool) (keySet, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if now := f.now(); renew || now.Sub(f.checked) >= keyFileCheck {
-		f.checked = now
-		f.reload(ctx)
-	}
+	f.check(ctx, renew)
 	if f.failed != nil {
 		return f.set, fmt.Errorf("%w: %w", ErrIssuerUnavailable, f.failed)
 	}
 	return f.set, nil
+}
+
+// state counts the keys that were read, so that who remembers what they verified sees when they are others.
+func (f *keyFile) state(ctx context.Context) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.check(ctx, false)
+	return f.reads
+}
+
+func (f *keyFile) check(ctx context.Context, renew bool) {
+	if now := f.now(); renew || now.Sub(f.checked) >= keyFileCheck {
+		f.checked = now
+		f.reload(ctx)
+	}
 }
 
 // reload reads the file if it is another one or could not be read before.
@@ -172,7 +185,7 @@ func (f *keyFile) reload(ctx context.Context) {
 	set, info, err := readKeyFile(f.path)
 	switch {
 	case err == nil:
-		f.set, f.info = set, info
+		f.set, f.info, f.reads = set, info, f.reads+1
 		f.log.InfoContext(ctx, "own keys read", slog.String("file", f.path), slog.Int("keys", len(set)), slog.String("active", set[0].id))
 	case f.failed == nil || f.failed.Error() != err.Error():
 		f.log.ErrorContext(ctx, "own keys cannot be read, the last good ones stay", slog.String("error", err.Error()))

@@ -3,8 +3,10 @@ package models
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"greenroom/auth"
 )
@@ -68,8 +70,11 @@ var errNoIdentity = errors.New("greenroom_identity has no row: restore the datab
 
 const accountColumns = "u.id, u.name, u.password_hash, u.is_admin AS admin, u.disabled, u.issuer, u.subject, u.valid_after"
 
-// Account gives the user of a name; ok is false if there is none.
+// Account gives the user of a name; ok is false if there is none. The name is a stranger's, and of any bytes.
 func (s *Store) Account(ctx context.Context, name string) (a auth.Account, ok bool, err error) {
+	if !utf8.ValidString(name) || strings.ContainsRune(name, 0) { // which PostgreSQL takes for no text
+		return a, false, nil
+	}
 	err = s.view(ctx, func(t *tx) error {
 		a, ok, err = pickOne[auth.Account](t, "SELECT "+accountColumns+" FROM greenroom_users u WHERE u.name = ?", name)
 		return err
