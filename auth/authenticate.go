@@ -50,9 +50,10 @@ type Options struct {
 // Authenticator tells who makes a request. It remembers verified credentials, so that a request costs no query: until the
 // directory's revision changes, and so no longer than a revocation may take.
 type Authenticator struct {
-	dir     Directory
-	opts    Options
-	limiter *Limiter
+	dir       Directory
+	opts      Options
+	limiter   *Limiter
+	passwords *Passwords
 	// secret keys the digests under which credentials are remembered: a memory dump shows none.
 	secret  [sha256.Size]byte
 	flights singleflight.Group
@@ -61,9 +62,9 @@ type Authenticator struct {
 	revision int64
 	logins   map[string]*login // of this revision, by the credential's digest
 	grants   int               // of all logins
-	// passwords are those that were verified not long ago, of any revision: when somebody is granted something, others' passwords
+	// verified are the passwords that were verified not long ago, of any revision: when somebody is granted something, others' passwords
 	// are not to be hashed again.
-	passwords map[string]verifiedPassword
+	verified map[string]verifiedPassword
 }
 
 // verifiedPassword is the hash of which a credential's password is, and until when that is taken for true.
@@ -83,10 +84,19 @@ type login struct {
 
 // NewAuthenticator makes an authenticator of the users of a directory.
 func NewAuthenticator(dir Directory, opts Options) *Authenticator {
-	a := &Authenticator{dir: dir, opts: opts, limiter: NewLimiter(dir, opts.Now), logins: map[string]*login{}, passwords: map[string]verifiedPassword{}}
+	a := &Authenticator{dir: dir, opts: opts, limiter: NewLimiter(dir, opts.Now), passwords: NewPasswords(), logins: map[string]*login{}, verified: map[string]verifiedPassword{}}
 	_, _ = rand.Read(a.secret[:]) // it never fails
 	return a
 }
+
+// UnauthenticatedError refuses a request whose sender is not known. Message tells the sender what to do.
+type UnauthenticatedError struct {
+	Message string
+	// InvalidToken says that a token was sent that is not valid, or no longer.
+	InvalidToken bool
+}
+
+func (e *UnauthenticatedError) Error() string { return e.Message }
 
 // Authenticate gives the sender of a request with this Authorization header, from this address. Who has no right to be
 // here gets an *UnauthenticatedError, who guesses a *ThrottledError; ErrIssuerUnavailable says to try again later.
@@ -184,7 +194,7 @@ func (l *login) weight() int { return len(l.principal.Grants) + len(l.principal.
 func (a *Authenticator) verifiedAgainst(digest, hash string) (until time.Time, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	v := a.passwords[digest]
+	v := a.verified[digest]
 	return v.until, v.hash == hash && a.opts.Now().Before(v.until)
 }
 
@@ -192,10 +202,10 @@ func (a *Authenticator) rememberPassword(digest, hash string) (until time.Time) 
 	until = a.opts.Now().Add(passwordFresh)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.passwords) >= maxLogins {
-		clear(a.passwords)
+	if len(a.verified) >= maxLogins {
+		clear(a.verified)
 	}
-	a.passwords[digest] = verifiedPassword{hash, until}
+	a.verified[digest] = verifiedPassword{hash, until}
 	return until
 }
 
@@ -362,7 +372,7 @@ func (a *Authenticator) account(ctx context.Context, c *Claims) (Account, error)
 	}
 	account, ok, err := a.dir.ExternalAccount(ctx, c.Issuer, c.Subject, c.User)
 	if err == nil && !ok {
-		err = &UnauthenticatedError{Message: fmt.Sprintf("The user name '%s' belongs to somebody else here; an administrator can rename one of the two.", c.User)}
+		err = &UnauthenticatedError{Message: fmt.Sprintf("The token names the user '%s', who is somebody else here, or a name that no user can have: have the issuer give another name.", c.User)}
 	}
 	return account, err
 }
@@ -381,16 +391,16 @@ func (a *Authenticator) password(ctx context.Context, name, password, digest, ad
 		return nil, err
 	}
 	if !ok {
-		if err := VerifyNobody(ctx, password); err != nil {
+		if err := a.passwords.VerifyNobody(ctx, password); err != nil {
 			return nil, err
 		}
 		return nil, wrongPassword()
 	}
 	hash := *account.PasswordHash
-	right, err := VerifyPassword(ctx, hash, password)
+	right, err := a.passwords.Verify(ctx, hash, password)
 	if errors.Is(err, errHash) {
 		a.opts.Log.ErrorContext(ctx, "the kept password hash of a user cannot be used; set a new password", slog.String("user", name), slog.Any("error", err))
-		right, err = false, VerifyNobody(ctx, password)
+		right, err = false, a.passwords.VerifyNobody(ctx, password)
 	}
 	if err != nil {
 		return nil, err
@@ -403,7 +413,7 @@ func (a *Authenticator) password(ctx context.Context, name, password, digest, ad
 	}
 	if NeedsRehash(hash) {
 		old := hash
-		if hash, err = HashPassword(password); err != nil {
+		if hash, err = a.passwords.Hash(ctx, password); err != nil {
 			return nil, err
 		}
 		if err := a.dir.RehashPassword(ctx, account.ID, old, hash); err != nil {

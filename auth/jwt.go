@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -19,7 +20,6 @@ const (
 	DefaultIssuer = "greenroom"
 
 	maxToken  = 16 << 10         // bytes
-	maxUser   = 255              // bytes
 	jwtLeeway = 30 * time.Second // between the issuer's clock and ours
 )
 
@@ -280,8 +280,8 @@ func checkUser(name string) error {
 	switch {
 	case name == "":
 		return errors.New("no user name")
-	case len(name) > maxUser:
-		return fmt.Errorf("a user name has at most %d bytes", maxUser)
+	case utf8.RuneCountInString(name) > maxUserName:
+		return fmt.Errorf("a user name has at most %d characters", maxUserName)
 	case strings.ContainsFunc(name, unicode.IsControl), strings.ContainsRune(name, unicode.ReplacementChar):
 		return errors.New("a user name has no control characters")
 	}

@@ -39,34 +39,50 @@ const (
 	maxIterations = 2_000_000 // of PBKDF2; werkzeug's default is 1 000 000
 )
 
-// hashing has room for as many passwords as the process has cores: each takes tens of megabytes, and more at once are not done earlier.
-var hashing = make(chan struct{}, runtime.GOMAXPROCS(0))
+// Passwords hashes and verifies passwords, as many at a time as the process has cores: each takes tens of megabytes, and
+// more at once are not done earlier.
+type Passwords struct {
+	room chan struct{}
+}
 
-// HashPassword makes what is kept of a password: argon2id in the PHC string format.
-func HashPassword(password string) (string, error) {
-	salt := make([]byte, argonSalt)
-	if _, err := rand.Read(salt); err != nil {
-		return "", fmt.Errorf("hash a password: %w", err)
+// NewPasswords makes room for passwords.
+func NewPasswords() *Passwords { return &Passwords{make(chan struct{}, runtime.GOMAXPROCS(0))} }
+
+// enter waits for room; leave gives it back.
+func (p *Passwords) enter(ctx context.Context) error {
+	select {
+	case p.room <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	hashing <- struct{}{}
-	defer func() { <-hashing }()
+}
+
+func (p *Passwords) leave() { <-p.room }
+
+// Hash makes what is kept of a password: argon2id in the PHC string format. An error is ctx's.
+func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
+	if err := p.enter(ctx); err != nil {
+		return "", err
+	}
+	defer p.leave()
+	salt := make([]byte, argonSalt)
+	_, _ = rand.Read(salt) // it never fails
 	sum := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonSum)
 	return argonPrefix(argonMemory, argonTime, argonThreads) + phc.EncodeToString(salt) + "$" + phc.EncodeToString(sum), nil
 }
 
-// VerifyPassword tells whether a password is the one that was hashed, by HashPassword or by werkzeug in an imported MLflow
-// user (scrypt, PBKDF2 with SHA-256). It waits while many passwords are hashed; an error is ctx's, or that the hash is of another kind.
-func VerifyPassword(ctx context.Context, hash, password string) (bool, error) {
+// Verify tells whether a password is the one that was hashed, by Hash or by werkzeug in an imported MLflow user (scrypt,
+// PBKDF2 with SHA-256). An error is ctx's, or that the hash is of another kind.
+func (p *Passwords) Verify(ctx context.Context, hash, password string) (bool, error) {
 	parsed, err := parseHash(hash)
 	if err != nil {
 		return false, fmt.Errorf("verify a password: %w", err)
 	}
-	select {
-	case hashing <- struct{}{}:
-		defer func() { <-hashing }()
-	case <-ctx.Done():
-		return false, ctx.Err()
+	if err := p.enter(ctx); err != nil {
+		return false, err
 	}
+	defer p.leave()
 	sum, err := parsed.derive([]byte(password))
 	if err != nil {
 		return false, fmt.Errorf("verify a password: %w", err)
@@ -74,15 +90,15 @@ func VerifyPassword(ctx context.Context, hash, password string) (bool, error) {
 	return subtle.ConstantTimeCompare(sum, parsed.sum) == 1, nil
 }
 
-// VerifyNobody costs what VerifyPassword does: who tries the name of an unknown user, or of one without a password, waits
-// as long as for a wrong password. Only an imported user gives away, until the first log-in rehashes, that the name exists.
-func VerifyNobody(ctx context.Context, password string) error {
+// VerifyNobody costs what Verify does: who tries the name of an unknown user, or of one without a password, waits as long as
+// for a wrong password. Only an imported user gives away, until the first log-in rehashes, that the name exists.
+func (p *Passwords) VerifyNobody(ctx context.Context, password string) error {
 	nobody := argonPrefix(argonMemory, argonTime, argonThreads) + phc.EncodeToString(make([]byte, argonSalt)) + "$" + phc.EncodeToString(make([]byte, argonSum))
-	_, err := VerifyPassword(ctx, nobody, password)
+	_, err := p.Verify(ctx, nobody, password)
 	return err
 }
 
-// NeedsRehash tells whether a hash is not of the kind and cost that HashPassword uses now: whoever has just verified the password hashes it again.
+// NeedsRehash tells whether a hash is not of the kind and cost that Hash uses now: whoever has just verified the password hashes it again.
 func NeedsRehash(hash string) bool {
 	return !strings.HasPrefix(hash, argonPrefix(argonMemory, argonTime, argonThreads))
 }

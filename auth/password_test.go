@@ -23,7 +23,7 @@ const (
 // argonReference is of the test suite of Argon2's reference implementation.
 const argonReference = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 
-func TestVerifyPassword_TakesTheHashesOfOthers(t *testing.T) {
+func TestVerify_TakesTheHashesOfOthers(t *testing.T) {
 	for _, c := range []struct{ name, hash, password string }{
 		{"argon2's reference", argonReference, "password"},
 		{"werkzeug's scrypt", werkzeugScrypt, werkzeugPasswordText},
@@ -34,8 +34,8 @@ func TestVerifyPassword_TakesTheHashesOfOthers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for password, want := range map[string]bool{c.password: true, c.password + "x": false, "": false} {
-				if got, err := VerifyPassword(t.Context(), c.hash, password); got != want || err != nil {
-					t.Errorf("VerifyPassword(%q) = %v, %v, want %v", password, got, err, want)
+				if got, err := NewPasswords().Verify(t.Context(), c.hash, password); got != want || err != nil {
+					t.Errorf("Verify(%q) = %v, %v, want %v", password, got, err, want)
 				}
 			}
 			if !NeedsRehash(c.hash) {
@@ -45,9 +45,9 @@ func TestVerifyPassword_TakesTheHashesOfOthers(t *testing.T) {
 	}
 }
 
-func TestHashPassword_VerifiesThePasswordAndNoOther(t *testing.T) {
+func TestHash_VerifiesThePasswordAndNoOther(t *testing.T) {
 	long := strings.Repeat("x", 79) // bcrypt looks at 72 bytes alone
-	hash, err := HashPassword(long + "1")
+	hash, err := NewPasswords().Hash(t.Context(), long+"1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,17 +58,17 @@ func TestHashPassword_VerifiesThePasswordAndNoOther(t *testing.T) {
 		t.Error("NeedsRehash of a new hash")
 	}
 	for password, want := range map[string]bool{long + "1": true, long + "2": false, long: false} {
-		if got, err := VerifyPassword(t.Context(), hash, password); got != want || err != nil {
-			t.Errorf("VerifyPassword(%q) = %v, %v, want %v", password, got, err, want)
+		if got, err := NewPasswords().Verify(t.Context(), hash, password); got != want || err != nil {
+			t.Errorf("Verify(%q) = %v, %v, want %v", password, got, err, want)
 		}
 	}
-	again, err := HashPassword(long + "1")
+	again, err := NewPasswords().Hash(t.Context(), long+"1")
 	if err != nil || again == hash {
 		t.Errorf("the same password has the same hash twice (%v): no salt", err)
 	}
 }
 
-func TestVerifyPassword_RefusesHashesThatAreDamagedOrCostTooMuch(t *testing.T) {
+func TestVerify_RefusesHashesThatAreDamagedOrCostTooMuch(t *testing.T) {
 	_, sum, _ := strings.Cut(werkzeugScrypt, "$")
 	_, pbkdf2Sum, _ := strings.Cut(werkzeugPBKDF2, "$")
 	const argonSum = "$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
@@ -85,9 +85,9 @@ func TestVerifyPassword_RefusesHashesThatAreDamagedOrCostTooMuch(t *testing.T) {
 		"pbkdf2:sha256:0$" + pbkdf2Sum, "pbkdf2:sha256:2000001$" + pbkdf2Sum, "pbkdf2:sha256:99999999999999999999$" + pbkdf2Sum, "pbkdf2:sha256:-5$" + pbkdf2Sum,
 		"pbkdf2:sha1:1000$" + pbkdf2Sum, "pbkdf2:md5:1000$" + pbkdf2Sum, "pbkdf2:sha256:1000$salt$00",
 	} {
-		ok, err := VerifyPassword(t.Context(), hash, "password")
+		ok, err := NewPasswords().Verify(t.Context(), hash, "password")
 		if ok || !errors.Is(err, errHash) {
-			t.Errorf("VerifyPassword(%q) = %v, %v, want an error", hash, ok, err)
+			t.Errorf("Verify(%q) = %v, %v, want an error", hash, ok, err)
 		}
 		if hash != "" && hash != "x" && err != nil && strings.Contains(err.Error(), hash) {
 			t.Errorf("the error shows the hash: %v", err)
@@ -95,33 +95,40 @@ func TestVerifyPassword_RefusesHashesThatAreDamagedOrCostTooMuch(t *testing.T) {
 	}
 }
 
-func TestVerifyPassword_WaitsForItsTurnAsLongAsTheRequestLives(t *testing.T) {
-	for range cap(hashing) {
-		hashing <- struct{}{}
+func TestVerify_WaitsForItsTurnAsLongAsTheRequestLives(t *testing.T) {
+	passwords := NewPasswords()
+	for range cap(passwords.room) {
+		if err := passwords.enter(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		_, err := VerifyPassword(ctx, werkzeugPBKDF2Small, werkzeugPasswordText)
+		_, err := passwords.Hash(ctx, werkzeugPasswordText)
 		done <- err
 	}()
-	go func() { done <- VerifyNobody(ctx, werkzeugPasswordText) }()
+	go func() {
+		_, err := passwords.Verify(ctx, werkzeugPBKDF2Small, werkzeugPasswordText)
+		done <- err
+	}()
+	go func() { done <- passwords.VerifyNobody(ctx, werkzeugPasswordText) }()
 	cancel()
-	for range 2 {
+	for range 3 {
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want that the request is gone", err)
 		}
 	}
-	for range cap(hashing) {
-		<-hashing
+	for range cap(passwords.room) {
+		passwords.leave()
 	}
-	if ok, err := VerifyPassword(t.Context(), werkzeugPBKDF2Small, werkzeugPasswordText); !ok || err != nil {
-		t.Errorf("VerifyPassword when there is room again = %v, %v", ok, err)
+	if ok, err := passwords.Verify(t.Context(), werkzeugPBKDF2Small, werkzeugPasswordText); !ok || err != nil {
+		t.Errorf("Verify when there is room again = %v, %v", ok, err)
 	}
 }
 
 func TestVerifyNobody_CostsWhatAWrongPasswordDoes(t *testing.T) {
-	hash, err := HashPassword("correct horse battery")
+	hash, err := NewPasswords().Hash(t.Context(), "correct horse battery")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,10 +142,10 @@ func TestVerifyNobody_CostsWhatAWrongPasswordDoes(t *testing.T) {
 		return after.TotalAlloc - before.TotalAlloc
 	}
 	wrong := cost(func() error {
-		_, err := VerifyPassword(t.Context(), hash, "wrong")
+		_, err := NewPasswords().Verify(t.Context(), hash, "wrong")
 		return err
 	})
-	nobody := cost(func() error { return VerifyNobody(t.Context(), "wrong") })
+	nobody := cost(func() error { return NewPasswords().VerifyNobody(t.Context(), "wrong") })
 	if wrong < 19<<20 || nobody < wrong*99/100 || nobody > wrong*101/100 {
 		t.Errorf("a wrong password takes %d bytes, an unknown user %d, want the same, of 19 MiB or more", wrong, nobody)
 	}
@@ -199,15 +206,15 @@ func wantRefusal(t *testing.T, err error, words string) {
 	}
 }
 
-func BenchmarkVerifyPassword(b *testing.B) {
-	hash, err := HashPassword("correct horse battery")
+func BenchmarkVerify(b *testing.B) {
+	hash, err := NewPasswords().Hash(b.Context(), "correct horse battery")
 	if err != nil {
 		b.Fatal(err)
 	}
 	for name, hash := range map[string]string{"argon2id": hash, "scrypt": werkzeugScrypt, "pbkdf2": werkzeugPBKDF2} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if _, err := VerifyPassword(b.Context(), hash, "wrong"); err != nil {
+				if _, err := NewPasswords().Verify(b.Context(), hash, "wrong"); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -51,17 +51,11 @@ type createAccountRequest struct {
 
 // createAccount makes a user as MLflow's users/create can not: without a password, or as an administrator.
 func (a *API) createAccount(ctx context.Context, req *createAccountRequest) (*accountResponse, error) {
-	if err := auth.CheckUserName(req.Username); err != nil {
-		return nil, models.Refuse(err)
+	hash, err := a.newPassword(ctx, req.Username, req.Password)
+	if err != nil {
+		return nil, err
 	}
-	n := models.NewUser{Name: req.Username, Admin: req.IsAdmin, Issuer: req.Issuer}
-	if req.Password != "" {
-		var err error
-		if n.PasswordHash, err = newPassword(req.Username, req.Password); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := a.store.CreateUser(ctx, n); err != nil {
+	if _, err := a.store.CreateUser(ctx, models.NewUser{Name: req.Username, PasswordHash: hash, Admin: req.IsAdmin, Issuer: req.Issuer}); err != nil {
 		return nil, err
 	}
 	return a.answerAccount(ctx, req.Username)

@@ -24,12 +24,13 @@ const MLflowVersion = "3.17.2"
 
 // API holds what the handlers need. Its handlers are func(context.Context, *Request) (*Response, error).
 type API struct {
-	store   *models.Store
-	log     *slog.Logger
-	cfg     Config
-	metrics *metrics
-	auditor *auditor
-	limiter *auth.Limiter // of guesses at the password that someone wants to change
+	store     *models.Store
+	log       *slog.Logger
+	cfg       Config
+	metrics   *metrics
+	auditor   *auditor
+	limiter   *auth.Limiter // of guesses at the password that someone wants to change
+	passwords *auth.Passwords
 }
 
 // Config is what an operator chooses about the HTTP side.
@@ -64,7 +65,7 @@ type Authenticator interface {
 
 // New builds the HTTP handler that serves the store.
 func New(store *models.Store, cfg Config) http.Handler {
-	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version), limiter: auth.NewLimiter(store, time.Now)}
+	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version), limiter: auth.NewLimiter(store, time.Now), passwords: auth.NewPasswords()}
 	a.auditor = newAuditor(&auditLines{w: cfg.AuditLog, log: cfg.Log, failed: a.metrics.auditFailures.WithLabelValues("file").Inc})
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()

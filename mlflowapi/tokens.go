@@ -170,14 +170,11 @@ func (a *API) setUp(ctx context.Context, req *setupRequest) (*setupResponse, err
 	if err := a.store.CheckSetupToken(ctx, hash); err != nil {
 		return nil, err
 	}
-	n := models.NewUser{Name: req.Username}
-	if req.Password != "" {
-		var err error
-		if n.PasswordHash, err = newPassword(req.Username, req.Password); err != nil {
-			return nil, err
-		}
+	password, err := a.newPassword(ctx, req.Username, req.Password)
+	if err != nil {
+		return nil, err
 	}
-	u, token, err := a.store.UseSetupToken(ctx, hash, n, models.NewAPIToken{Name: "set-up", Lifetime: setupTokenLifetime})
+	u, token, err := a.store.UseSetupToken(ctx, hash, models.NewUser{Name: req.Username, PasswordHash: password}, models.NewAPIToken{Name: "set-up", Lifetime: setupTokenLifetime})
 	if err != nil {
 		return nil, err
 	}

@@ -60,16 +60,17 @@ func onGuarded(t *testing.T, test func(t *testing.T, s *guardedServer)) {
 
 var hashes sync.Map // a hash takes long
 
-func passwordHash(t testing.TB, user string) string {
+// passwordHash is a hash of a password, the same one each time.
+func passwordHash(t testing.TB, password string) string {
 	t.Helper()
-	if hash, ok := hashes.Load(user); ok {
+	if hash, ok := hashes.Load(password); ok {
 		return hash.(string)
 	}
-	hash, err := auth.HashPassword("password of " + user)
+	hash, err := auth.NewPasswords().Hash(t.Context(), password)
 	if err != nil {
 		t.Fatal(err)
 	}
-	hashes.Store(user, hash)
+	hashes.Store(password, hash)
 	return hash
 }
 
@@ -101,7 +102,7 @@ func newGuardedServer(t testing.TB, uri string, options ...func(*auth.Options)) 
 func (s *guardedServer) users(names ...string) {
 	s.t.Helper()
 	for _, name := range names {
-		if _, err := s.store.CreateUser(s.t.Context(), models.NewUser{Name: name, PasswordHash: passwordHash(s.t, name)}); err != nil {
+		if _, err := s.store.CreateUser(s.t.Context(), models.NewUser{Name: name, PasswordHash: passwordHash(s.t, "password of "+name)}); err != nil {
 			s.t.Fatal(err)
 		}
 	}

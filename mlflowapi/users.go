@@ -48,10 +48,7 @@ type createUserRequest struct {
 }
 
 func (a *API) createUser(ctx context.Context, req *createUserRequest) (*userResponse, error) {
-	if err := auth.CheckUserName(req.Username); err != nil {
-		return nil, models.Refuse(err)
-	}
-	hash, err := newPassword(req.Username, req.Password)
+	hash, err := a.newPassword(ctx, req.Username, req.Password)
 	if err != nil {
 		return nil, err
 	}
@@ -59,11 +56,18 @@ func (a *API) createUser(ctx context.Context, req *createUserRequest) (*userResp
 	return a.answerUser(ctx, u, err)
 }
 
-func newPassword(name, password string) (hash string, err error) {
+// newPassword gives the hash of a user's new password, "" for none; the user's name is checked too, before anything is hashed.
+func (a *API) newPassword(ctx context.Context, name, password string) (hash string, err error) {
+	if err := auth.CheckUserName(name); err != nil {
+		return "", models.Refuse(err)
+	}
+	if password == "" {
+		return "", nil
+	}
 	if err := auth.CheckNewPassword(name, password); err != nil {
 		return "", models.Refuse(err)
 	}
-	return auth.HashPassword(password)
+	return a.passwords.Hash(ctx, password)
 }
 
 type userRef struct {
@@ -137,7 +141,7 @@ func (a *API) updateUserPassword(ctx context.Context, req *updateUserPasswordReq
 			return nil, err
 		}
 	}
-	hash, err := newPassword(req.Username, req.Password)
+	hash, err := a.newPassword(ctx, req.Username, req.Password)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +163,7 @@ func (a *API) checkCurrentPassword(ctx context.Context, req *updateUserPasswordR
 	if err := a.limiter.Allow(ctx, req.Username, from); err != nil {
 		return err
 	}
-	right, err := auth.VerifyPassword(ctx, *account.PasswordHash, req.CurrentPassword)
+	right, err := a.passwords.Verify(ctx, *account.PasswordHash, req.CurrentPassword)
 	if err != nil {
 		return err
 	}

@@ -372,11 +372,7 @@ func TestUsers_ChangesWorkAtOnce(t *testing.T) {
 	for _, name := range []string{"carl", "dora"} {
 		s.ok("ada", "DELETE", "users/delete", `{"username":"`+name+`"}`)
 	}
-	hash, err := auth.HashPassword(teamPassword)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.store.SetPassword(t.Context(), "ada", hash); err != nil {
+	if err := s.store.SetPassword(t.Context(), "ada", passwordHash(t, teamPassword)); err != nil {
 		t.Fatal(err)
 	}
 	s.serve(auth.NewAuthenticator(s.store, auth.Options{Required: true, Log: slog.New(slog.DiscardHandler), Now: time.Now}))

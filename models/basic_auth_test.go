@@ -55,7 +55,7 @@ func checkImported(t *testing.T, s *Store) {
 	t.Helper()
 	for name, admin := range map[string]bool{"admin": true, "bob": false, "carl": false, "dora": true} {
 		a := account(t, s, name)
-		if right, err := auth.VerifyPassword(t.Context(), *a.PasswordHash, "longpassword1234"); name != "admin" && (err != nil || !right) {
+		if right, err := auth.NewPasswords().Verify(t.Context(), *a.PasswordHash, "longpassword1234"); name != "admin" && (err != nil || !right) {
 			t.Errorf("%s cannot log in with the old password: %v", name, err)
 		}
 		if a.Admin != admin {

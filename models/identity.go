@@ -3,52 +3,94 @@ package models
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/sync/singleflight"
+
 	"greenroom/auth"
 )
 
-// identityFresh is how long a replica trusts the revision it has read, and so how long a revocation takes to reach it.
-const identityFresh = time.Second
+const (
+	// identityFresh is how long a replica trusts the revision it has read, and so how long a revocation takes to reach it.
+	identityFresh = time.Second
+	// identityTime is how long the database may take to give the revision. Everyone waits for it.
+	identityTime = 10 * time.Second
+)
 
 // identityState is the state that was last read, until it is older than identityFresh or this process changes it.
 type identityState struct {
-	sync.Mutex
-	state  auth.State
-	readAt time.Time // zero for not at all
+	flights singleflight.Group // by changes: what was asked before a change says nothing about it
+
+	mu      sync.Mutex
+	changes int64 // of this process
+	state   auth.State
+	readAt  time.Time // zero for not at all
 }
 
 func (i *identityState) forget() {
-	i.Lock()
-	defer i.Unlock()
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	i.readAt = time.Time{}
+	i.changes++
+}
+
+// get gives the state if it is fresh, and otherwise the number of changes so far.
+func (i *identityState) get(now time.Time) (state auth.State, fresh bool, changes int64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.state, !i.readAt.IsZero() && now.Sub(i.readAt) < identityFresh, i.changes
+}
+
+// set keeps a state that was read when there had been so many changes.
+func (i *identityState) set(state auth.State, readAt time.Time, changes int64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if changes == i.changes {
+		i.state, i.readAt = state, readAt
+	}
 }
 
 // IdentityState gives the revision of users, tokens and permissions. What another replica changes is seen within identityFresh.
 func (s *Store) IdentityState(ctx context.Context) (auth.State, error) {
-	i := &s.identity
-	i.Lock() // the others wait for the one that asks the database
-	defer i.Unlock()
-	now := time.Now()
-	if !i.readAt.IsZero() && now.Sub(i.readAt) < identityFresh {
-		return i.state, nil
+	now := s.opts.Now()
+	state, fresh, changes := s.identity.get(now)
+	if fresh {
+		return state, nil
 	}
-	err := s.view(ctx, func(t *tx) error {
-		state, ok, err := pickOne[auth.State](t, "SELECT revision, EXISTS (SELECT 1 FROM greenroom_users) AS has_users FROM greenroom_identity WHERE id = 1")
+	flight := s.identity.flights.DoChan(strconv.FormatInt(changes, 10), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), identityTime)
+		defer cancel()
+		state, err := s.readIdentity(ctx)
+		if err == nil {
+			s.identity.set(state, now, changes)
+		}
+		return state, err
+	})
+	select {
+	case <-ctx.Done():
+		return auth.State{}, ctx.Err()
+	case result := <-flight:
+		return result.Val.(auth.State), result.Err
+	}
+}
+
+func (s *Store) readIdentity(ctx context.Context) (state auth.State, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		var ok bool
+		state, ok, err = pickOne[auth.State](t, "SELECT revision, EXISTS (SELECT 1 FROM greenroom_users) AS has_users FROM greenroom_identity WHERE id = 1")
 		if err == nil && !ok {
 			err = errNoIdentity
 		}
-		i.state = state
 		return err
 	})
-	if err != nil {
-		return auth.State{}, err
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errors.Join(&Error{TemporarilyUnavailable, "The database does not answer; try again."}, err)
 	}
-	i.readAt = now
-	return i.state, nil
+	return state, err
 }
 
 // RereadIdentity makes the next IdentityState ask the database, whatever was read a moment ago.

@@ -26,7 +26,7 @@ const userColumns = "id, name, is_admin AS admin, disabled, password_hash IS NOT
 // NewUser is what makes a user.
 type NewUser struct {
 	Name string
-	// PasswordHash is what auth.HashPassword gives; "" for a user without a password.
+	// PasswordHash is what auth.Passwords.Hash gives; "" for a user without a password.
 	PasswordHash string
 	Admin        bool
 	// Issuer is the external issuer whose first JWT of that name becomes the user's; "" for none.

@@ -229,7 +229,7 @@ func (f *serverFlags) makeFirstAdmin(ctx context.Context, store *models.Store, l
 	if err := auth.CheckNewPassword(name, f.admin.password); err != nil {
 		return fmt.Errorf("environment variable MLFLOW_AUTH_ADMIN_PASSWORD: %w", err)
 	}
-	hash, err := auth.HashPassword(f.admin.password)
+	hash, err := auth.NewPasswords().Hash(ctx, f.admin.password)
 	if err != nil {
 		return err
 	}
