@@ -56,6 +56,9 @@ type JWTOptions struct {
 	Issuers []string
 	// Audiences are what a token may be meant for; its aud must name one of them.
 	Audiences []string
+	// OwnAudiences are the same for the tokens that the own keys sign; nil for Audiences. What is meant for one of them is no
+	// issuer's to say: an issuer may know another service by that name.
+	OwnAudiences []string
 	// UserClaim, GroupsClaim and RolesClaim are the claims that name the user ("preferred_username"), the groups ("groups") and the
 	// roles ("roles") in tokens of Issuers: a name, or names with dots between them (realm_access.roles) for a claim in a claim.
 	// A token without the user's claim is refused; no other claim steps in, for then one user could pass for another. The own
@@ -98,7 +101,11 @@ func NewJWTVerifier(o JWTOptions) (*JWTVerifier, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if (len(o.Issuers) > 0 || o.KeyFile != "") && (len(o.Audiences) == 0 || slices.Contains(o.Audiences, "")) {
+	if o.OwnAudiences == nil {
+		o.OwnAudiences = o.Audiences
+	}
+	audiences := slices.Concat(o.Audiences, o.OwnAudiences)
+	if len(o.Issuers) > 0 && len(o.Audiences) == 0 || o.KeyFile != "" && len(o.OwnAudiences) == 0 || slices.Contains(audiences, "") {
 		return nil, errors.New("JWTs need an audience, such as this server's URL: without one, a token for another service would do here")
 	}
 	sources := map[string]keySource{}
@@ -121,7 +128,7 @@ func NewJWTVerifier(o JWTOptions) (*JWTVerifier, error) {
 		sources[o.OwnIssuer] = own
 	}
 	options := []jwt.ParserOption{
-		jwt.WithValidMethods(append(asymmetric(), "HS256")), jwt.WithStrictDecoding(), jwt.WithAudience(o.Audiences...),
+		jwt.WithValidMethods(append(asymmetric(), "HS256")), jwt.WithStrictDecoding(), jwt.WithAudience(audiences...),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(jwtLeeway), jwt.WithTimeFunc(o.Now),
 	}
 	return &JWTVerifier{parser: jwt.NewParser(options...), options: options, sources: sources, own: own, names: o, log: o.Log}, nil
@@ -245,6 +252,16 @@ func (v *JWTVerifier) claims(m jwt.MapClaims) (*Claims, error) {
 	c.Subject, _ = m["sub"].(string)
 	c.ID, _ = m["jti"].(string)
 	_, c.Own = v.sources[c.Issuer].(*keyFile)
+	audiences := v.names.Audiences
+	if c.Own {
+		audiences = v.names.OwnAudiences
+	}
+	if meant, err := m.GetAudience(); err != nil || !slices.ContainsFunc(meant, func(aud string) bool { return slices.Contains(audiences, aud) }) {
+		return nil, fmt.Errorf("aud %.80q is not one for tokens of %s", meant, c.Issuer)
+	}
+	if strings.ContainsRune(c.ID, 0) {
+		return nil, errors.New("claim jti has a NUL")
+	}
 	if iat, err := m.GetIssuedAt(); err == nil && iat != nil {
 		c.IssuedAt = iat.Time
 	}
@@ -306,7 +323,7 @@ func names(m map[string]any, path string) ([]string, error) {
 	case []any:
 		names := make([]string, len(value))
 		for i, v := range value {
-			if names[i], ok = v.(string); !ok {
+			if names[i], ok = v.(string); !ok || strings.ContainsRune(names[i], 0) {
 				return nil, fmt.Errorf("claim %s: item %d is not text", path, i)
 			}
 		}

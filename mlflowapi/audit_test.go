@@ -545,6 +545,7 @@ func TestAudit_SearchSaysWhatIsWrong(t *testing.T) {
 	for query, says := range map[string]string{
 		"max_results=0": "positive integer", "max_results=1001": "at most 1000", "outcome=maybe": "outcome", "since=yesterday": "since",
 		"page_token=x": "page token", "page_token=" + base64.StdEncoding.EncodeToString([]byte("{}")): "page token",
+		"object=" + strings.Repeat("*a", 30_000): "'object' exceeds", "action=" + strings.Repeat("a", 256): "'action' exceeds",
 	} {
 		if text := s.want(400, "ada", "GET", "/api/3.0/greenroom/audit/search?"+query, ""); !strings.Contains(text, says) {
 			t.Errorf("%s: %s", query, text)

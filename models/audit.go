@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -270,6 +271,9 @@ type AuditFilter struct {
 
 // SearchAudit gives entries of the audit log, the newest first.
 func (s *Store) SearchAudit(ctx context.Context, f AuditFilter) (found []*AuditEntry, err error) {
+	if err := errors.Join(checkLength("object", f.Object, maxAuditObject), checkLength("action", f.Action, maxAuditName)); err != nil {
+		return nil, err // SQLite fails on very long patterns
+	}
 	q := newQuery("SELECT " + auditColumns + " FROM greenroom_audit WHERE 1 = 1")
 	where := func(condition string, arg any) { q.and(search.Clause{SQL: condition, Args: []any{arg}}) }
 	if f.User != "" {

@@ -221,11 +221,14 @@ func (t *tx) dropOldGrants(id string) error {
 }
 
 func (t *tx) deletePermissions(where, object string) error {
-	n, err := t.exec("DELETE FROM greenroom_role_permissions WHERE "+where, object)
-	if err != nil || n == 0 {
+	there, _, err := pickOne[bool](t, "SELECT EXISTS (SELECT 1 FROM greenroom_role_permissions WHERE "+where+")", object)
+	if err != nil || !there {
 		return err
 	}
-	_, err = t.changeIdentity()
+	if _, err := t.changeIdentity(); err != nil { // comes first in every change, or two of them wait for each other
+		return err
+	}
+	_, err = t.exec("DELETE FROM greenroom_role_permissions WHERE "+where, object)
 	return err
 }
 

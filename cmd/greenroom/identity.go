@@ -128,12 +128,8 @@ func (f *identityFlags) verifier(log *slog.Logger) (*auth.JWTVerifier, error) {
 	if len(f.oidcIssuers) == 0 && f.keyFile == "" {
 		return nil, nil
 	}
-	audiences := f.oidcAudiences
-	if f.keyFile != "" {
-		audiences = append([]string{f.jwtAudience}, audiences...)
-	}
 	return auth.NewJWTVerifier(auth.JWTOptions{
-		Issuers: f.oidcIssuers, Audiences: audiences, KeyFile: f.keyFile,
+		Issuers: f.oidcIssuers, Audiences: f.oidcAudiences, KeyFile: f.keyFile, OwnAudiences: []string{f.jwtAudience},
 		UserClaim: f.oidcUserClaim, GroupsClaim: f.oidcGroupsClaim, RolesClaim: f.oidcRolesClaim, Now: time.Now, Log: log,
 	})
 }
