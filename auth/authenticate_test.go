@@ -31,8 +31,8 @@ type house struct {
 // countingDirectory counts what is asked of the database.
 type countingDirectory struct {
 	auth.Directory
-	tokens, accounts, attempts atomic.Int64
-	grants                     int // that everyone has besides
+	tokens, accounts, attempts, uses atomic.Int64
+	grants                           int // that everyone has besides
 }
 
 func (d *countingDirectory) APIToken(ctx context.Context, id string) (auth.APIToken, bool, error) {
@@ -48,6 +48,11 @@ func (d *countingDirectory) Account(ctx context.Context, name string) (auth.Acco
 func (d *countingDirectory) ChangeLoginFailures(ctx context.Context, kind, subject string, change func(auth.Failures) (auth.Failures, error)) error {
 	d.attempts.Add(1)
 	return d.Directory.ChangeLoginFailures(ctx, kind, subject, change)
+}
+
+func (d *countingDirectory) NoteTokenUse(ctx context.Context, id string, at time.Time) error {
+	d.uses.Add(1)
+	return d.Directory.NoteTokenUse(ctx, id, at)
 }
 
 func (d *countingDirectory) Membership(ctx context.Context, userID int64, groups, roles []string) (auth.Membership, error) {
@@ -293,6 +298,18 @@ func TestAuthenticator_APasswordIsHashedOnceAMinuteWhateverOthersChange(t *testi
 			t.Fatal(err)
 		}
 		h.out(basic("ann", password), "wrong")
+	})
+}
+
+func TestAuthenticator_ATokensUseIsNotedOnceAMinuteWhateverOthersChange(t *testing.T) {
+	inHouses(t, false, func(h *house) {
+		h.user("ann", true)
+		text, _ := h.token("ann", "")
+		h.in("Bearer " + text)
+		h.user("bob", false)
+		if h.in("Bearer " + text); h.dir.tokens.Load() != 2 || h.dir.uses.Load() != 1 {
+			t.Errorf("the token was looked up %d times, and its use noted %d times; want 2 and 1", h.dir.tokens.Load(), h.dir.uses.Load())
+		}
 	})
 }
 

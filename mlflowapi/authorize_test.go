@@ -286,6 +286,18 @@ func TestCreateModelVersion_NeedsReadOnItsSource(t *testing.T) {
 	}
 }
 
+func TestCreateLoggedModel_NeedsReadOnItsSourceRun(t *testing.T) {
+	s, u := newUserServer(t)
+	hidden, own := s.run(""), s.run("mlflow-artifacts:/own")
+	u.add("bob", auth.Edit, on(fmt.Sprint(own.ExperimentID)))
+	for run, status := range map[string]int{hidden.ID: 403, own.ID: 200, "": 200, "0123456789abcdef0123456789abcdef": 200} {
+		body := fmt.Sprintf(`{"experiment_id": "%d", "name": "m", "source_run_id": %q}`, own.ExperimentID, run)
+		if got := s.as("bob", "POST", "/api/2.0/mlflow/logged-models", body); got.status != status {
+			t.Errorf("from run %q: %d %s, want %d", run, got.status, got.body, status)
+		}
+	}
+}
+
 func TestProxy_WhoMayReadAModelMayLoadItsVersions(t *testing.T) {
 	s, u := newUserServer(t)
 	all, run := modelstest.Anyone(t), s.run("")

@@ -85,6 +85,9 @@ func (s *Store) CreateLoggedModel(ctx context.Context, n NewLoggedModel) (m *Log
 		if err != nil {
 			return err
 		}
+		if err := t.requireReadable(n.SourceRunID, ""); err != nil {
+			return err
+		}
 		id := "m-" + newID()
 		m = &LoggedModel{
 			ID: id, ExperimentID: e.ID, Name: n.Name, ArtifactLocation: appendToURI(e.ArtifactLocation, "models", id, "artifacts"), CreationTime: t.now, LastUpdateTime: t.now,

@@ -69,7 +69,7 @@ func (t *tx) origin(n NewModelVersion) (*origin, error) {
 }
 
 // requireReadable refuses a run and a logged model that the caller may not read: a version shows what it is made from to all
-// who may read its model. One that this server does not know, of another server perhaps, has nothing to show.
+// who may read its model, and a logged model its run. One that this server does not know, of another server perhaps, has nothing to show.
 func (t *tx) requireReadable(runID, modelID string) error {
 	if t.by.Unlimited() {
 		return nil
