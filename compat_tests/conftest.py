@@ -86,9 +86,9 @@ def _starter(tmp_path_factory):
     """A function that starts servers, and one that ends them all."""
     started = []
 
-    def start(kind, backend_store_uri, *, folder=None, arguments=(), environment=None):
+    def start(kind, backend_store_uri, *, folder=None, **how):
         folder = folder or tmp_path_factory.mktemp(f"server-{kind}")
-        server = servers.start(kind, backend_for(kind, backend_store_uri), folder, arguments, environment)
+        server = servers.start(kind, backend_for(kind, backend_store_uri), folder, **how)
         started.append(server)
         _live.append(server)
         return server
@@ -111,7 +111,7 @@ def start_session_server(tmp_path_factory):
 
 @pytest.fixture
 def start_server(tmp_path_factory):
-    """``start_server(kind, backend_store_uri, folder=, arguments=, environment=)`` returns a servers.Server.
+    """``start_server(kind, backend_store_uri, folder=, arguments=, environment=, version=)`` returns a servers.Server.
 
     It is stopped when the test ends, if the test hasn't done so. Servers given the same folder share artifacts."""
     start, stop_all = _starter(tmp_path_factory)

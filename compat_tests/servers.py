@@ -54,8 +54,8 @@ class Server:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def start(kind, backend_store_uri, folder, arguments=(), environment=None):
-    """Starts a server of a kind ("ours" or "genuine") and waits until /health answers.
+def start(kind, backend_store_uri, folder, arguments=(), environment=None, version=venvs.NEWEST):
+    """Starts a server of a kind ("ours", or "genuine" of a version) and waits until /health answers.
 
     Artifacts and the log lie below folder. A server that ends or stays silent raises RuntimeError with its log."""
     folder = pathlib.Path(folder)
@@ -64,7 +64,7 @@ def start(kind, backend_store_uri, folder, arguments=(), environment=None):
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     command = [
-        *_program(kind),
+        *_program(kind, version),
         *("--backend-store-uri", backend_store_uri),
         *("--artifacts-destination", str(artifacts)),
         *("--host", "127.0.0.1"),
@@ -126,10 +126,10 @@ def binary():
     return _built
 
 
-def _program(kind):
+def _program(kind, version):
     if kind == "ours":
         return [binary(), "server"]
-    return [venvs.python(venvs.NEWEST), "-m", "mlflow", "server", "--workers", "1"]
+    return [venvs.python(version), "-m", "mlflow", "server", "--workers", "1"]
 
 
 def _wait_for_health(server):

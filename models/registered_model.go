@@ -345,6 +345,8 @@ func checkNewModelName(field, name string) error {
 	switch {
 	case strings.ContainsFunc(name, unicode.IsControl):
 		return invalid("Invalid model name %s. Names cannot contain control characters.", Quote(name))
+	case strings.ContainsFunc(name, isInvisible):
+		return invalid("Invalid model name %s. Names cannot contain invisible characters.", Quote(name))
 	case strings.TrimSpace(name) != name:
 		return invalid("Invalid model name '%s'. Names cannot begin or end with a space.", name)
 	case percentEncoded.MatchString(name):
@@ -353,6 +355,12 @@ func checkNewModelName(field, name string) error {
 		return invalid("Invalid model name '%s'. It has letters and accents as separate characters; write it in Unicode normalization form C.", name)
 	}
 	return checkLength(field, name, maxModelName)
+}
+
+// isInvisible tells of a character that shows nothing, or turns the text around it. The two joiners shape the letters of several
+// scripts.
+func isInvisible(r rune) bool {
+	return unicode.Is(unicode.Cf, r) && r != '\u200c' && r != '\u200d'
 }
 
 func checkModelTag(tag Tag) error {

@@ -116,6 +116,8 @@ func TestRegistry_RefusesWhatOneDatabaseCouldNotHold(t *testing.T) {
 			{second(s.CreateRegisteredModel(ctx, "a/b", "", nil)), "Invalid model name 'a/b'. Names cannot contain '/' or ':'."},
 			{second(s.CreateRegisteredModel(ctx, " ", "", nil)), "Missing value for required parameter 'name'."},
 			{second(s.CreateRegisteredModel(ctx, "a\nb", "", nil)), `Invalid model name "a\nb". Names cannot contain control characters.`},
+			{second(s.CreateRegisteredModel(ctx, "a\u200bb", "", nil)), `Invalid model name "a\u200bb". Names cannot contain invisible characters.`},
+			{second(s.CreateRegisteredModel(ctx, "a\u202eb", "", nil)), `Invalid model name "a\u202eb". Names cannot contain invisible characters.`},
 			{second(s.CreateRegisteredModel(ctx, "m ", "", nil)), "Invalid model name 'm '. Names cannot begin or end with a space."},
 			{second(s.RenameRegisteredModel(ctx, "m", "m%31")), "Invalid model name 'm%31'. Names cannot contain percent escapes such as %31"},
 			{second(s.CreateRegisteredModel(ctx, "e\u0301", "", nil)), "Invalid model name 'e\u0301'. It has letters and accents as separate characters"},

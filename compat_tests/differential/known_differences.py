@@ -4,9 +4,13 @@
 """
 
 import pathlib
+import sys
 from dataclasses import dataclass
 
 from conversation import Ours
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "identity"))
+import auth_differences
 
 DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "known_differences.md"
 
@@ -124,7 +128,7 @@ DIFFERENCES = [
     Difference(
         "confusing-model-name",
         "registered-models/create, registered-models/rename",
-        "takes names with control characters, percent escapes, spaces at the ends, or letters and accents as separate characters",
+        "takes names with control or invisible characters, percent escapes, spaces at the ends, or letters and accents as separate characters",
         "answers 400; models that have such a name already can be used",
         "such a name passes for that of another model, or becomes it in a URL",
     ),
@@ -250,6 +254,18 @@ def table():
     ]
     lines += [f"| `{d.id}` | {d.where} | {d.genuine} | {d.ours} | {d.why} |" for d in DIFFERENCES]
     lines += [
+        "",
+        "## Users and permissions",
+        "",
+        "MLflow is its app basic-auth, of 3.17.2 for the calls that it has, else of 3.6.0. Asserted by `compat_tests/identity`.",
+        "",
+        "| id | where | MLflow | Greenroom | why |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [f"| `{d.id}` | {d.where} | {d.genuine} | {d.ours} | {d.why} |" for d in auth_differences.DIFFERENCES]
+    lines += [
+        "",
+        "## Elsewhere",
         "",
         "Three sorts of differences have their lists elsewhere:",
         "",

@@ -58,7 +58,7 @@ def model_create(c):
         {"name": "<u>x", "tags": [{"key": "k" * 251, "value": "1"}]},
     ):
         c.post("registered-models/create", body)
-    for name in ("<u>m%31", "<u>m ", " <u>m", "<u>m\x01", "<u>e\u0301"):
+    for name in ("<u>m%31", "<u>m ", " <u>m", "<u>m\x01", "<u>e\u0301", "<u>m\u200b"):
         c.post("registered-models/create", {"name": name}, **refused("confusing-model-name", "Invalid model name"))
     c.post("registered-models/create", {"name": "<u>" + "n" * 250}, **refused("over-long-names", "256", genuine=(200, 400)))
     c.post("registered-models/create", {"name": "<u>long description", "description": "d" * 5001}, **refused("over-long-names", "5000", genuine=(200, 400)))
