@@ -258,7 +258,7 @@ func (a *API) object(ctx context.Context, p *auth.Principal, t target) (auth.Obj
 		if err != nil {
 			return auth.Object{}, err
 		}
-		return auth.Object{Kind: auth.Experiment, ID: strconv.FormatInt(e.ID, 10), Name: e.Name}, nil
+		return e.Object(), nil
 	case runByID:
 		return a.store.RunObject(ctx, t.ref)
 	case loggedModelByID:

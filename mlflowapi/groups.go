@@ -104,8 +104,6 @@ type groupPermissionRef struct {
 
 func (r groupPermissionRef) targets() []target { return onGranted(r.ResourceType, r.ResourceID) }
 
-func (r groupPermissionRef) holder() models.Holder { return models.Holder{Group: r.GroupName} }
-
 type grantGroupPermissionRequest struct {
 	groupPermissionRef
 	Permission string `json:"permission" mlflow:"required"`
@@ -113,18 +111,11 @@ type grantGroupPermissionRequest struct {
 
 // grantGroupPermission puts a permission in place of what was granted there before.
 func (a *API) grantGroupPermission(ctx context.Context, req *grantGroupPermissionRequest) (*empty, error) {
-	level, err := parseLevel(req.Permission)
-	if err != nil {
-		return nil, err
-	}
-	return &empty{}, a.store.Grant(ctx, req.holder(), models.DirectGrant(auth.Kind(req.ResourceType), req.ResourceID, level))
+	return grantDirectly(ctx, a.store.Grant, models.Holder{Group: req.GroupName}, req.ResourceType, req.ResourceID, req.Permission)
 }
 
 func (a *API) revokeGroupPermission(ctx context.Context, req *groupPermissionRef) (*empty, error) {
-	if err := models.CheckKind(req.ResourceType); err != nil {
-		return nil, err
-	}
-	return &empty{}, a.store.Revoke(ctx, req.holder(), auth.Kind(req.ResourceType), req.ResourceID)
+	return &empty{}, a.store.Revoke(ctx, models.Holder{Group: req.GroupName}, auth.Kind(req.ResourceType), req.ResourceID)
 }
 
 type listGroupPermissionsRequest struct {

@@ -108,13 +108,7 @@ type createLoggedModelRequest struct {
 	Tags         []tag   `json:"tags"`
 }
 
-func (r createLoggedModelRequest) targets() []target {
-	ts := onExperiment(r.ExperimentID)
-	if r.SourceRunID != "" {
-		ts = append(ts, target{kind: runByID, ref: r.SourceRunID, level: auth.Read})
-	}
-	return ts
-}
+func (r createLoggedModelRequest) targets() []target { return onExperiment(r.ExperimentID) }
 
 func (a *API) createLoggedModel(ctx context.Context, req *createLoggedModelRequest) (*loggedModelResponse, error) {
 	experiment, err := experimentID(req.ExperimentID)

@@ -39,26 +39,35 @@ type permissionRef struct {
 
 func (r permissionRef) targets() []target { return onGranted(r.ResourceType, r.ResourceID) }
 
-func (r permissionRef) holder() models.Holder { return models.Holder{User: r.Username} }
-
 type grantUserPermissionRequest struct {
 	permissionRef
 	Permission string `json:"permission" mlflow:"required"`
 }
 
+// grantUserPermission refuses where something is granted already, as in MLflow.
 func (a *API) grantUserPermission(ctx context.Context, req *grantUserPermissionRequest) (*empty, error) {
-	level, err := parseLevel(req.Permission)
+	return grantDirectly(ctx, a.store.CreateGrant, models.Holder{User: req.Username}, req.ResourceType, req.ResourceID, req.Permission)
+}
+
+// setUserPermission puts a permission in place of what was granted there before.
+func (a *API) setUserPermission(ctx context.Context, req *grantUserPermissionRequest) (*empty, error) {
+	return grantDirectly(ctx, a.store.Grant, models.Holder{User: req.Username}, req.ResourceType, req.ResourceID, req.Permission)
+}
+
+// grantDirectly grants with one of the store's methods.
+func grantDirectly(ctx context.Context, grant storeGrant, to models.Holder, kind, object, permission string) (*empty, error) {
+	level, err := parseLevel(permission)
 	if err != nil {
 		return nil, err
 	}
-	return &empty{}, a.store.CreateGrant(ctx, req.holder(), models.DirectGrant(auth.Kind(req.ResourceType), req.ResourceID, level))
+	return &empty{}, grant(ctx, to, models.DirectGrant(auth.Kind(kind), object, level))
 }
 
+// storeGrant is Grant, CreateGrant or UpdateGrant of the store.
+type storeGrant func(context.Context, models.Holder, auth.Grant) error
+
 func (a *API) revokeUserPermission(ctx context.Context, req *permissionRef) (*empty, error) {
-	if err := models.CheckKind(req.ResourceType); err != nil {
-		return nil, err
-	}
-	return &empty{}, a.store.Revoke(ctx, req.holder(), auth.Kind(req.ResourceType), req.ResourceID)
+	return &empty{}, a.store.Revoke(ctx, models.Holder{User: req.Username}, auth.Kind(req.ResourceType), req.ResourceID)
 }
 
 type getUserPermissionRequest struct{ permissionRef }
@@ -114,7 +123,7 @@ func (a *API) permissionObject(ctx context.Context, kind auth.Kind, ref string) 
 	} else {
 		var e *models.Experiment
 		if e, err = a.store.ExperimentByName(ctx, ref); err == nil {
-			o = auth.Object{Kind: kind, ID: strconv.FormatInt(e.ID, 10), Name: e.Name}
+			o = e.Object()
 		}
 	}
 	if hasCode(err, models.ResourceDoesNotExist) {
@@ -264,7 +273,7 @@ type legacyRef struct {
 
 func (r legacyRef) holder() models.Holder { return models.Holder{User: r.user} }
 
-// explain puts the message of MLflow up to 3.6 on an error about the permission.
+// explainLegacy puts the message of MLflow up to 3.6 on an error about the permission.
 func (a *API) explainLegacy(ctx context.Context, r legacyRef, err error) error {
 	switch {
 	case hasCode(err, models.ResourceAlreadyExists):
@@ -279,7 +288,7 @@ func (a *API) explainLegacy(ctx context.Context, r legacyRef, err error) error {
 }
 
 // grantLegacy grants with one of the store's methods, and gives what clients know of it: the user's id and the level's name.
-func (a *API) grantLegacy(ctx context.Context, r legacyRef, permission string, grant func(context.Context, models.Holder, auth.Grant) error) (int64, string, error) {
+func (a *API) grantLegacy(ctx context.Context, r legacyRef, permission string, grant storeGrant) (int64, string, error) {
 	level, err := parseLegacyLevel(permission)
 	if err != nil {
 		return 0, "", err

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -139,6 +140,7 @@ type matrix struct {
 	callers byName
 	ids     map[string]int64 // of the callers
 	made    int
+	read    *objects // what requests that change nothing are tried on
 }
 
 func newMatrix(t *testing.T) *matrix {
@@ -164,9 +166,16 @@ func (m *matrix) user(t *testing.T, name string) int64 {
 	return u.ID
 }
 
-// try lets every caller make one request about objects of its own.
+// try lets every caller make one request about objects of its own, or about those that no other changes.
 func (m *matrix) try(t *testing.T, p permission) {
-	o := m.newObjects(t)
+	if m.read == nil {
+		o := m.newObjects(t, true)
+		m.read = &o
+	}
+	o := *m.read
+	if !reads(p.method) {
+		o = m.newObjects(t, aboutUsers.MatchString(p.example))
+	}
 	for _, c := range callers {
 		m.callers.principals[c.name] = c.principal(o, m.ids[c.name])
 	}
@@ -211,6 +220,8 @@ func (m *matrix) try(t *testing.T, p permission) {
 	}
 }
 
+func reads(method string) bool { return method == http.MethodGet || method == http.MethodHead }
+
 func (c caller) principal(o objects, id int64) *auth.Principal {
 	p := &auth.Principal{Name: c.name, UserID: id, Admin: c.admin}
 	if c.creates {
@@ -230,11 +241,11 @@ func (m *matrix) call(t *testing.T, p permission, o objects, c caller) (int, str
 	if c.creates || c.admin { // what one has created, the next can't
 		body = strings.ReplaceAll(body, "new-", "new-"+c.name+"-")
 	}
-	if p.method == http.MethodGet || p.method == http.MethodHead || strings.Contains(p.path, "upload-artifact") {
+	if reads(p.method) || strings.Contains(p.path, "upload-artifact") {
 		target, body = target+"?"+body, "content"
 	}
 	req := httptest.NewRequestWithContext(t.Context(), p.method, "http://localhost"+target, strings.NewReader(body))
-	if p.method == http.MethodGet || p.method == http.MethodHead {
+	if reads(p.method) {
 		req.Body, req.ContentLength = http.NoBody, 0
 	}
 	req.Header.Set("Content-Type", "application/json")
@@ -248,9 +259,11 @@ func (m *matrix) call(t *testing.T, p permission, o objects, c caller) (int, str
 	return answer.Code, string(text)
 }
 
-// newObjects makes an experiment with a run, a logged model and a file, a registered model with a version of it, and a user
-// with a role, a token and READ on both.
-func (m *matrix) newObjects(t *testing.T) objects {
+var aboutUsers = regexp.MustCompile(`\$(USER|OTHER|ROLE|PERMISSION|TOKEN|GROUP)`)
+
+// newObjects makes an experiment with a run, a logged model and a file, a registered model with a version of it, and, if asked
+// for, a user with a role, a group, a token and READ on both.
+func (m *matrix) newObjects(t *testing.T, user bool) objects {
 	t.Helper()
 	store := m.store
 	m.made++
@@ -282,6 +295,9 @@ func (m *matrix) newObjects(t *testing.T) objects {
 	must(store.SetAlias(ctx, o.model, "champion", 1))
 	for _, file := range []string{o.exp + "/" + o.run + "/artifacts/f", o.exp + "/models/" + o.logged + "/artifacts/f"} {
 		must(m.folder.Put(ctx, file, strings.NewReader("file")))
+	}
+	if !user {
+		return o
 	}
 	m.user(t, o.user)
 	m.user(t, o.other)

@@ -1,182 +1,27 @@
 package mlflowapi_test
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"greenroom/auth"
-	"greenroom/mlflowapi"
-	"greenroom/models"
 	"greenroom/models/modelstest"
 )
 
 // guardedServer is a server that everyone has to log in to. Its clock is now.
-type guardedServer struct {
-	t     testing.TB
-	url   string
-	store *models.Store
-
-	mu  sync.Mutex
-	now time.Time
-	log bytes.Buffer
-}
-
 // Write is what the server logs.
-func (s *guardedServer) Write(text []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(text)
-}
-
-func (s *guardedServer) logged() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
-}
-
 // onGuarded runs a test on a guarded server over each kind of database, with the users ada, an administrator, and bob and
 // carl, who are none. A user's password is "password of NAME".
-func onGuarded(t *testing.T, test func(t *testing.T, s *guardedServer)) {
-	modelstest.Run(t, func(t *testing.T, uri string) {
-		s := newGuardedServer(t, uri)
-		s.users("ada", "bob", "carl")
-		test(t, s)
-	})
-}
-
-var hashes sync.Map // a hash takes long
-
 // passwordHash is a hash of a password, the same one each time.
-func passwordHash(t testing.TB, password string) string {
-	t.Helper()
-	if hash, ok := hashes.Load(password); ok {
-		return hash.(string)
-	}
-	hash, err := auth.NewPasswords().Hash(t.Context(), password)
-	if err != nil {
-		t.Fatal(err)
-	}
-	hashes.Store(password, hash)
-	return hash
-}
-
 // newGuardedServer is a server without users; the options begin with what onGuarded's have.
-func newGuardedServer(t testing.TB, uri string, options ...func(*auth.Options)) *guardedServer {
-	t.Helper()
-	s := &guardedServer{t: t, now: time.Now()}
-	log := slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	store, err := models.Open(t.Context(), uri, models.Options{ArtifactRoot: "mlflow-artifacts:/", Now: s.clock})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	opts := auth.Options{Required: true, Log: log, Now: s.clock}
-	for _, set := range options {
-		set(&opts)
-	}
-	server := httptest.NewServer(mlflowapi.New(store, mlflowapi.Config{Version: "test", Log: log, Auth: auth.NewAuthenticator(store, opts)}))
-	t.Cleanup(server.Close)
-	s.store, s.url = store, server.URL
-	return s
-}
-
 // users makes users, of whom the first is an administrator.
-func (s *guardedServer) users(names ...string) {
-	s.t.Helper()
-	for _, name := range names {
-		if _, err := s.store.CreateUser(s.t.Context(), models.NewUser{Name: name, PasswordHash: passwordHash(s.t, "password of "+name)}); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-}
-
-func (s *guardedServer) clock() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.now
-}
-
-func (s *guardedServer) sleep(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now = s.now.Add(d)
-}
-
 // call sends a request below /api/3.0/greenroom/ (another path if it begins with a slash) as a user by name, or with a token.
-func (s *guardedServer) call(as, method, path, body string) (int, map[string]any) {
-	s.t.Helper()
-	if !strings.HasPrefix(path, "/") {
-		path = "/api/3.0/greenroom/" + path
-	}
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	switch {
-	case strings.HasPrefix(as, "greenroom_"), strings.HasPrefix(as, "eyJ"):
-		req.Header.Set("Authorization", "Bearer "+as)
-	case as != "":
-		req.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(as+":password of "+as)))
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var answer map[string]any
-	if err := json.Unmarshal(text, &answer); err != nil {
-		s.t.Fatalf("%s %s answers %q: %v", method, path, text, err)
-	}
-	return resp.StatusCode, answer
-}
-
-func (s *guardedServer) ok(as, method, path, body string) map[string]any {
-	s.t.Helper()
-	status, answer := s.call(as, method, path, body)
-	if status != http.StatusOK {
-		s.t.Fatalf("%s: %s %s %s answers %d %v", as, method, path, body, status, answer)
-	}
-	return answer
-}
-
-func (s *guardedServer) refused(as, method, path, body string, want int, prefix string) {
-	s.t.Helper()
-	status, answer := s.call(as, method, path, body)
-	if message, _ := answer["message"].(string); status != want || !strings.HasPrefix(message, prefix) {
-		s.t.Errorf("%s: %s %s %s answers %d %v, want %d %s…", as, method, path, body, status, answer, want, prefix)
-	}
-}
-
 // newToken makes a token of the caller's and gives its text and id.
-func (s *guardedServer) newToken(as, body string) (text, id string) {
-	s.t.Helper()
-	made := s.ok(as, "POST", "tokens/create", body)
-	return made["token"].(string), dig(made, "info", "id").(string)
-}
-
 func TestTokens_FromCreationToRevocation(t *testing.T) {
 	onGuarded(t, func(t *testing.T, s *guardedServer) {
 		text, id := s.newToken("bob", `{"name": "ci", "role": "viewer", "expires": "90d"}`)
@@ -299,54 +144,6 @@ func TestRevokeAll_LeavesThePassword(t *testing.T) {
 		s.ok("ada", "POST", "users/revoke-all", `{"username": "carl"}`)
 		s.refused(carls, "GET", "auth/whoami", "", 401, "The token 'three' was revoked")
 	})
-}
-
-func TestSetup_MakesTheFirstAdministrator(t *testing.T) {
-	modelstest.Run(t, func(t *testing.T, uri string) {
-		s := newGuardedServer(t, uri)
-		token, hash := auth.NewSetupToken()
-		if set, err := s.store.SetSetupToken(t.Context(), hash, s.now.Add(time.Hour)); err != nil || !set {
-			t.Fatal(set, err)
-		}
-		other, _ := auth.NewSetupToken()
-		s.refused("", "POST", "setup", `{"username": "ada"}`, 401, "You are not logged in")
-		s.refused(other, "POST", "setup", `{"username": "eve", "password": "short"}`, 401, "The set-up token is not the newest one") // and no password is hashed
-		s.refused(token, "POST", "setup", `{"username": "ada", "password": "short"}`, 400, "The password must be at least 12 characters")
-		s.refused(token, "POST", "setup", `{"username": "a:b", "password": "password of a:b"}`, 400, "The user's name")
-		for _, path := range []string{"auth/whoami", "tokens/list", "/api/2.0/mlflow/experiments/search?max_results=1", "/api/2.0/mlflow/experiments/get?experiment_id=0"} {
-			s.refused(token, "GET", path, "", 403, "User 'setup' may only make the first administrator: POST a user and a password to /api/3.0/greenroom/setup")
-		}
-		var winners atomic.Int64
-		var all sync.WaitGroup
-		for range 4 {
-			all.Go(func() {
-				if status, _ := s.call(token, "POST", "setup", `{"username": "ada", "password": "password of ada"}`); status == http.StatusOK {
-					winners.Add(1)
-				}
-			})
-		}
-		all.Wait()
-		if winners.Load() != 1 {
-			t.Errorf("%d requests made the first administrator", winners.Load())
-		}
-		if who := s.ok("ada", "GET", "auth/whoami", ""); who["is_admin"] != true {
-			t.Errorf("got %v", who)
-		}
-		s.refused(token, "POST", "setup", `{"username": "eve", "password": "password of eve"}`, 401, "The server is set up")
-		s.refused("ada", "POST", "setup", `{"username": "eve", "password": "password of eve"}`, 403, "Set MLFLOW_TRACKING_TOKEN to the set-up token")
-	})
-}
-
-func TestSetup_WithoutAPasswordGivesAToken(t *testing.T) {
-	s := newGuardedServer(t, modelstest.SQLite(t))
-	setupToken, hash := auth.NewSetupToken()
-	if set, err := s.store.SetSetupToken(t.Context(), hash, s.now.Add(time.Hour)); err != nil || !set {
-		t.Fatal(set, err)
-	}
-	token := s.ok(setupToken, "POST", "setup", `{"username": "ada"}`)["token"].(string)
-	if who := s.ok(token, "GET", "auth/whoami", ""); who["username"] != "ada" || who["is_admin"] != true {
-		t.Errorf("got %v", who)
-	}
 }
 
 func TestOpenServer_KnowsNoCaller(t *testing.T) {

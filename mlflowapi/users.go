@@ -206,3 +206,81 @@ func (a *API) deleteUser(ctx context.Context, req *deleteUserRequest) (*empty, e
 	_, err := a.store.DeleteUser(ctx, req.Username)
 	return &empty{}, err
 }
+
+// fullUser is a user with what MLflow's answers have no place for.
+type fullUser struct {
+	ID          int64    `json:"id"`
+	Username    string   `json:"username"`
+	IsAdmin     bool     `json:"is_admin"`
+	Disabled    bool     `json:"disabled"`
+	HasPassword bool     `json:"has_password"`
+	Issuer      string   `json:"issuer,omitempty"` // whose JWTs name the user
+	CreatedAt   int64    `json:"created_at"`       // milliseconds since 1970
+	Groups      []string `json:"groups"`
+	Roles       []role   `json:"roles"`
+}
+
+func newFullUser(u *models.User, groups []string, roles []*models.Role) fullUser {
+	return fullUser{u.ID, u.Name, u.Admin, u.Disabled, u.HasPassword, u.Issuer, u.CreatedAt, append([]string{}, groups...), newRoles(roles)}
+}
+
+type fullUserResponse struct {
+	User fullUser `json:"user"`
+}
+
+func (a *API) answerFullUser(ctx context.Context, name string) (*fullUserResponse, error) {
+	u, err := a.store.User(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	roles, err := a.store.HolderRoles(ctx, models.Holder{User: name})
+	if err != nil {
+		return nil, err
+	}
+	m, err := a.store.Membership(ctx, u.ID, nil, nil)
+	return &fullUserResponse{newFullUser(u, m.Groups, roles)}, err
+}
+
+type createFullUserRequest struct {
+	adminOnly
+	Username string `json:"username" mlflow:"required"`
+	Password string `json:"password"` // "" for a user who logs in with tokens or JWTs only
+	IsAdmin  bool   `json:"is_admin"`
+	Issuer   string `json:"issuer"`
+}
+
+// createFullUser makes a user as MLflow's users/create can not: without a password, or as an administrator.
+func (a *API) createFullUser(ctx context.Context, req *createFullUserRequest) (*fullUserResponse, error) {
+	hash, err := a.newPassword(ctx, req.Username, req.Password)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := a.store.CreateUser(ctx, models.NewUser{Name: req.Username, PasswordHash: hash, Admin: req.IsAdmin, Issuer: req.Issuer}); err != nil {
+		return nil, err
+	}
+	return a.answerFullUser(ctx, req.Username)
+}
+
+func (a *API) getFullUser(ctx context.Context, req *userRef) (*fullUserResponse, error) {
+	return a.answerFullUser(ctx, req.Username)
+}
+
+type listFullUsersResponse struct {
+	Users []fullUser `json:"users"`
+}
+
+func (a *API) listFullUsers(ctx context.Context, _ *listUsersRequest) (*listFullUsersResponse, error) {
+	users, roles, err := a.store.UsersWithRoles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := a.store.UserGroups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &listFullUsersResponse{make([]fullUser, len(users))}
+	for i, u := range users {
+		resp.Users[i] = newFullUser(u, groups[u.ID], roles[u.ID])
+	}
+	return resp, nil
+}

@@ -3,6 +3,8 @@ package models
 import (
 	"errors"
 	"fmt"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Code is an MLflow error code. Only codes that clients from 1.30 on know are here: an unknown one crashes them.
@@ -48,4 +50,11 @@ func alreadyExists(format string, args ...any) error {
 func isNotFound(err error) bool {
 	var known *Error
 	return errors.As(err, &known) && known.Code == ResourceDoesNotExist
+}
+
+// Refuse makes a refusal of what a check of auth has found wrong with a name or password.
+func Refuse(err error) error {
+	text := err.Error()
+	first, size := utf8.DecodeRuneInString(text)
+	return invalid("%s.", string(unicode.ToUpper(first))+text[size:])
 }

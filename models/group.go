@@ -2,10 +2,6 @@ package models
 
 import (
 	"context"
-	"strings"
-	"unicode"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // Group is a set of users with a name, who share permissions. A JWT's group of the same name counts as well.
@@ -24,7 +20,7 @@ const groupColumns = "g.id, g.name, g.created_at"
 
 // CreateGroup makes a group without members.
 func (s *Store) CreateGroup(ctx context.Context, name string) (g *Group, err error) {
-	if err := checkGroupName(name); err != nil {
+	if err := checkIdentityName("Group", name, maxGroupName); err != nil {
 		return nil, err
 	}
 	err = s.update(ctx, func(t *tx) error {
@@ -41,16 +37,6 @@ func (s *Store) CreateGroup(ctx context.Context, name string) (g *Group, err err
 		return err
 	})
 	return g, err
-}
-
-func checkGroupName(name string) error {
-	switch {
-	case strings.TrimSpace(name) == "":
-		return invalid("Group name cannot be empty.")
-	case strings.TrimSpace(name) != name || strings.ContainsFunc(name, unicode.IsControl) || !norm.NFC.IsNormalString(name):
-		return invalid("Group name %s is not one: write it without control characters and blanks around it, in Unicode normalization form C.", Quote(name))
-	}
-	return checkLength("name", name, maxGroupName)
 }
 
 // Group gives a group with its members and roles.

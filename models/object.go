@@ -15,6 +15,11 @@ func (s *Store) ExperimentObject(ctx context.Context, id int64) (auth.Object, er
 	})
 }
 
+// Object is the experiment as permissions see it.
+func (e *Experiment) Object() auth.Object {
+	return auth.Object{Kind: auth.Experiment, ID: strconv.FormatInt(e.ID, 10), Name: e.Name}
+}
+
 // RunObject gives the experiment that decides who may use a run, deleted or not.
 func (s *Store) RunObject(ctx context.Context, id string) (auth.Object, error) {
 	return s.object(ctx, func(t *tx) (auth.Object, error) { return t.runObject(id) })

@@ -88,6 +88,9 @@ func (t *tx) grantTo(role int64, g auth.Grant, check func(held bool) error) erro
 
 // Revoke takes back what was granted directly on a pattern, be it as one name or as a pattern.
 func (s *Store) Revoke(ctx context.Context, h Holder, kind auth.Kind, pattern string) error {
+	if err := CheckKind(string(kind)); err != nil {
+		return err
+	}
 	return s.update(ctx, func(t *tx) error {
 		if _, err := t.changeIdentity(); err != nil {
 			return err

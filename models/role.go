@@ -500,13 +500,19 @@ func hiddenUserRole(id int64) string { return fmt.Sprintf("__user_%d__", id) }
 func hiddenGroupRole(id int64) string { return fmt.Sprintf("__group_%d__", id) }
 
 func checkRoleName(name string) error {
+	if isHiddenRole(name) {
+		return invalid("Role name '%s' begins with '__', which is kept for what users and groups hold directly. Choose a different name.", name)
+	}
+	return checkIdentityName("Role", name, maxRoleName)
+}
+
+// checkIdentityName refuses a name of a role or a group that looks like another one; its limit is in characters.
+func checkIdentityName(of, name string, limit int) error {
 	switch {
 	case strings.TrimSpace(name) == "":
-		return invalid("Role name cannot be empty.")
-	case isHiddenRole(name):
-		return invalid("Role name '%s' begins with '__', which is kept for what users and groups hold directly. Choose a different name.", name)
+		return invalid("%s name cannot be empty.", of)
 	case strings.TrimSpace(name) != name || strings.ContainsFunc(name, unicode.IsControl) || !norm.NFC.IsNormalString(name):
-		return invalid("Role name %s is not one: write it without control characters and blanks around it, in Unicode normalization form C.", Quote(name))
+		return invalid("%s name %s is not one: write it without control characters and blanks around it, in Unicode normalization form C.", of, Quote(name))
 	}
-	return checkLength("name", name, maxRoleName)
+	return checkLength("name", name, limit)
 }

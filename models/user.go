@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"unicode"
 	"unicode/utf8"
 
 	"greenroom/auth"
@@ -281,11 +280,4 @@ func (s *Store) ExternalAccount(ctx context.Context, issuer, subject, name strin
 
 func (t *tx) users() ([]*User, error) {
 	return pick[*User](t, "SELECT "+userColumns+" FROM greenroom_users ORDER BY name")
-}
-
-// Refuse makes a refusal of what a check of auth has found wrong with a name or password.
-func Refuse(err error) error {
-	text := err.Error()
-	first, size := utf8.DecodeRuneInString(text)
-	return invalid("%s.", string(unicode.ToUpper(first))+text[size:])
 }
