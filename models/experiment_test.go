@@ -1,6 +1,7 @@
 package models
 
 import (
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -146,6 +147,16 @@ func TestDeleteExperiment_NoRunStaysActive(t *testing.T) {
 			group.Wait()
 			if active := must(s.SearchRuns(modelstest.Anyone(t), []int64{id}, ActiveOnly, Page{Limit: 9}))(t); len(active) > 0 {
 				t.Fatalf("%d runs are active in a deleted experiment", len(active))
+			}
+		}
+	})
+}
+
+func TestExperimentObject_OfAnIDThatNoDatabaseGivesIsNotFound(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		for _, id := range []int64{7, -1, math.MaxInt32 + 1, math.MinInt64, math.MaxInt64} {
+			if _, err := s.ExperimentObject(t.Context(), id); !isNotFound(err) {
+				t.Errorf("%d: %v", id, err)
 			}
 		}
 	})

@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"math"
 	"strconv"
 
 	"greenroom/auth"
@@ -9,9 +10,12 @@ import (
 
 // ExperimentObject gives the experiment, deleted or not, as permissions see it.
 func (s *Store) ExperimentObject(ctx context.Context, id int64) (auth.Object, error) {
+	missing := notFound("No Experiment with id=%d exists", id)
+	if id < math.MinInt32 || id > math.MaxInt32 { // PostgreSQL's column takes no others
+		return auth.Object{}, missing
+	}
 	return s.object(ctx, func(t *tx) (auth.Object, error) {
-		return t.experimentObject(notFound("No Experiment with id=%d exists", id),
-			"SELECT experiment_id, name FROM experiments WHERE experiment_id = ?", id)
+		return t.experimentObject(missing, "SELECT experiment_id, name FROM experiments WHERE experiment_id = ?", id)
 	})
 }
 
