@@ -319,7 +319,7 @@ func names(m map[string]any, path string) ([]string, error) {
 	case nil:
 		return nil, nil
 	case string:
-		return []string{value}, nil
+		return names(map[string]any{path: []any{value}}, path)
 	case []any:
 		names := make([]string, len(value))
 		for i, v := range value {

@@ -79,7 +79,7 @@ func (s *Store) IdentityState(ctx context.Context) (auth.State, error) {
 }
 
 func (s *Store) readIdentity(ctx context.Context) (state auth.State, err error) {
-	err = s.view(ctx, func(t *tx) error {
+	err = s.look(ctx, func(t *tx) error {
 		var ok bool
 		state, ok, err = pickOne[auth.State](t, "SELECT revision, EXISTS (SELECT 1 FROM greenroom_users) AS has_users FROM greenroom_identity WHERE id = 1")
 		if err == nil && !ok {
@@ -117,7 +117,7 @@ func (s *Store) Account(ctx context.Context, name string) (a auth.Account, ok bo
 	if !utf8.ValidString(name) || strings.ContainsRune(name, 0) { // which PostgreSQL takes for no text
 		return a, false, nil
 	}
-	err = s.view(ctx, func(t *tx) error {
+	err = s.look(ctx, func(t *tx) error {
 		a, ok, err = pickOne[auth.Account](t, "SELECT "+accountColumns+" FROM greenroom_users u WHERE u.name = ?", name)
 		return err
 	})
@@ -126,7 +126,7 @@ func (s *Store) Account(ctx context.Context, name string) (a auth.Account, ok bo
 
 // APIToken gives the token of an id, revoked or not, with its user; ok is false if there is none.
 func (s *Store) APIToken(ctx context.Context, id string) (found auth.APIToken, ok bool, err error) {
-	err = s.view(ctx, func(t *tx) error {
+	err = s.look(ctx, func(t *tx) error {
 		type row struct {
 			TokenID, SecretHash, TokenName string
 			Role                           string
@@ -169,7 +169,7 @@ func (s *Store) RehashPassword(ctx context.Context, userID int64, from, to strin
 
 // JWTRevoked tells whether a JWT was revoked by its id.
 func (s *Store) JWTRevoked(ctx context.Context, issuer, id string) (revoked bool, err error) {
-	err = s.view(ctx, func(t *tx) error {
+	err = s.look(ctx, func(t *tx) error {
 		revoked, _, err = pickOne[bool](t, "SELECT EXISTS (SELECT 1 FROM greenroom_revoked_jwts WHERE issuer = ? AND jti = ?)", issuer, id)
 		return err
 	})

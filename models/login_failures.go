@@ -23,7 +23,7 @@ func (f loginFailures) parse() auth.Failures {
 
 // LoginFailures gives the failed log-ins of an account or address, zero if there are none.
 func (s *Store) LoginFailures(ctx context.Context, kind, subject string) (f auth.Failures, err error) {
-	err = s.view(ctx, func(t *tx) error {
+	err = s.look(ctx, func(t *tx) error {
 		row, _, err := pickOne[loginFailures](t, "SELECT failures, first_at, last_at FROM greenroom_login_failures WHERE kind = ? AND subject = ?", kind, subject)
 		f = row.parse()
 		return err

@@ -35,7 +35,7 @@ func (s *Store) LoggedModelObject(ctx context.Context, id string) (auth.Object, 
 }
 
 func (s *Store) object(ctx context.Context, find func(*tx) (auth.Object, error)) (o auth.Object, err error) {
-	err = s.view(ctx, func(t *tx) error {
+	err = s.look(ctx, func(t *tx) error {
 		o, err = find(t)
 		return err
 	})

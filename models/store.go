@@ -205,6 +205,11 @@ func (s *Store) view(ctx context.Context, fn func(*tx) error) error {
 	}, opts))
 }
 
+// look runs fn, which makes one query at the most, without a transaction around it: this is for what every request asks.
+func (s *Store) look(ctx context.Context, fn func(*tx) error) error {
+	return explain(fn(&tx{DB: s.read.WithContext(ctx), s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)}))
+}
+
 // forUpdate is the SQL that locks the selected rows until the transaction ends; SQLite has one writer anyway.
 func (t *tx) forUpdate() string {
 	if t.s.dialect == search.PostgreSQL {
