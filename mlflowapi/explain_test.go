@@ -2,6 +2,7 @@ package mlflowapi_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,11 +22,12 @@ func (s *guardedServer) grant(kind auth.Kind, pattern string, level auth.Level) 
 
 func (s *guardedServer) assign(user, role string) {
 	s.t.Helper()
-	r, err := s.store.RoleByName(s.t.Context(), role)
-	if err != nil {
-		s.t.Fatal(err)
+	roles, err := s.store.Roles(s.t.Context())
+	i := slices.IndexFunc(roles, func(r *models.Role) bool { return r.Name == role })
+	if err != nil || i < 0 {
+		s.t.Fatalf("role %s: %v", role, err)
 	}
-	if _, err := s.store.AssignRole(s.t.Context(), models.Holder{User: user}, r.ID); err != nil {
+	if _, err := s.store.AssignRole(s.t.Context(), models.Holder{User: user}, roles[i].ID); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -15,7 +15,7 @@ func TestGroup_MembersShareItsGrantsAndRoles(t *testing.T) {
 		bob, carl := makeUser(t, s, "bob", false), makeUser(t, s, "carl", false)
 		must(s.CreateGroup(t.Context(), "ops"))(t)
 		ops := Holder{Group: "ops"}
-		viewer := must(s.RoleByName(t.Context(), "viewer"))(t)
+		viewer := roleByName(t, s, "viewer")
 		must(s.AssignRole(t.Context(), ops, viewer.ID))(t)
 		if err := s.Grant(t.Context(), ops, DirectGrant(auth.RegisteredModel, "churn-*", auth.Edit)); err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func TestGroups_AreListedByName(t *testing.T) {
 		for _, name := range []string{"carl", "ada", "bob"} {
 			makeUser(t, s, name, false)
 		}
-		viewer := must(s.RoleByName(t.Context(), "viewer"))(t)
+		viewer := roleByName(t, s, "viewer")
 		for _, group := range []string{"ops", "devs", "/idp/CN=admins"} {
 			must(s.CreateGroup(t.Context(), group))(t)
 			must(s.AssignRole(t.Context(), Holder{Group: group}, viewer.ID))(t)

@@ -84,24 +84,9 @@ func (s *Store) CreateRole(ctx context.Context, name string, description *string
 }
 
 // Role gives a role with its permissions.
-func (s *Store) Role(ctx context.Context, id int64) (*Role, error) {
-	return s.pickRole(ctx, func(t *tx) (*Role, error) { return t.role(id) })
-}
-
-// RoleByName gives the role of a name with its permissions.
-func (s *Store) RoleByName(ctx context.Context, name string) (*Role, error) {
-	return s.pickRole(ctx, func(t *tx) (*Role, error) {
-		r, ok, err := pickOne[Role](t, "SELECT "+roleColumns+" FROM greenroom_roles r WHERE r.workspace = ? AND r.name = ?", workspace, name)
-		if err == nil && !ok {
-			err = notFound("Role with name=%s in workspace=%s not found", name, workspace)
-		}
-		return &r, err
-	})
-}
-
-func (s *Store) pickRole(ctx context.Context, pick func(*tx) (*Role, error)) (r *Role, err error) {
+func (s *Store) Role(ctx context.Context, id int64) (r *Role, err error) {
 	err = s.view(ctx, func(t *tx) error {
-		if r, err = pick(t); err != nil {
+		if r, err = t.role(id); err != nil {
 			return err
 		}
 		return t.loadPermissions([]*Role{r})

@@ -9,6 +9,17 @@ import (
 	"greenroom/auth"
 )
 
+func roleByName(t testing.TB, s *Store, name string) *Role {
+	t.Helper()
+	for _, r := range must(s.Roles(t.Context()))(t) {
+		if r.Name == name {
+			return r
+		}
+	}
+	t.Fatalf("there is no role %s", name)
+	return nil
+}
+
 func TestRoles(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()

@@ -165,7 +165,7 @@ func TestDeleteUser_TakesEverythingAlong(t *testing.T) {
 		if err := s.Grant(ctx, Holder{User: "bob"}, DirectGrant(auth.RegisteredModel, "churn", auth.Read)); err != nil {
 			t.Fatal(err)
 		}
-		viewer := must(s.RoleByName(ctx, "viewer"))(t)
+		viewer := roleByName(t, s, "viewer")
 		must(s.AssignRole(ctx, Holder{User: "bob"}, viewer.ID))(t)
 		err := s.update(ctx, func(t *tx) error {
 			_, err := t.exec("INSERT INTO greenroom_tokens (id, secret_hash, user_id, name, created_at, expires_at) VALUES ('t', 'h', ?, 'ci', 1, 2)", bob.ID)
