@@ -77,10 +77,6 @@ func newAuditServer(t testing.TB, uri string, lines *logLines, file io.Writer) *
 	return s
 }
 
-func basicAuth(name, password string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))
-}
-
 // send makes a request with an Authorization header, or a user's token for a user's name. A path without a slash in front is
 // below /api/2.0/mlflow/.
 func (s *auditServer) send(who, method, path, body string) (int, string) {
@@ -88,28 +84,10 @@ func (s *auditServer) send(who, method, path, body string) (int, string) {
 	if !strings.HasPrefix(path, "/") {
 		path = "/api/2.0/mlflow/" + path
 	}
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	if token := s.tokens[who]; token != "" {
 		who = "Bearer " + token
 	}
-	if who != "" {
-		req.Header.Set("Authorization", who)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-Request-Id", "of-the-test")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return resp.StatusCode, string(text)
+	return request(s.t, who, method, s.URL+path, body)
 }
 
 func (s *auditServer) want(status int, who, method, path, body string) string {

@@ -2,9 +2,6 @@ package mlflowapi_test
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -113,31 +110,14 @@ func (s *guardedServer) call(as, method, path, body string) (int, map[string]any
 	if !strings.HasPrefix(path, "/") {
 		path = "/api/3.0/greenroom/" + path
 	}
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
+	authorization := ""
 	switch {
 	case strings.HasPrefix(as, "greenroom_"), strings.HasPrefix(as, "eyJ"):
-		req.Header.Set("Authorization", "Bearer "+as)
+		authorization = "Bearer " + as
 	case as != "":
-		req.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(as+":password of "+as)))
+		authorization = basicAuth(as, "password of "+as)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var answer map[string]any
-	if err := json.Unmarshal(text, &answer); err != nil {
-		s.t.Fatalf("%s %s answers %q: %v", method, path, text, err)
-	}
-	return resp.StatusCode, answer
+	return requestJSON(s.t, authorization, method, s.url+path, body)
 }
 
 func (s *guardedServer) ok(as, method, path, body string) map[string]any {

@@ -2,9 +2,7 @@ package mlflowapi_test
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -47,25 +45,7 @@ func (s *trackingServer) call(method, path, body string) (int, map[string]any) {
 	if !strings.HasPrefix(path, "/") {
 		path = "/api/2.0/mlflow/" + path
 	}
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var answer map[string]any
-	if err := json.Unmarshal(text, &answer); err != nil {
-		s.t.Fatalf("%s %s answers %q: %v", method, path, text, err)
-	}
-	return resp.StatusCode, answer
+	return requestJSON(s.t, "", method, s.url+path, body)
 }
 
 // ok is call for a request that must succeed.

@@ -2,10 +2,8 @@ package mlflowapi_test
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -105,26 +103,7 @@ func (s *team) call(who, method, path, body string) (int, map[string]any) {
 		}
 		address, body = address+"?"+query.Encode(), ""
 	}
-	req, err := http.NewRequestWithContext(s.t.Context(), method, address, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", who)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var answer map[string]any
-	if err := json.Unmarshal(text, &answer); err != nil {
-		s.t.Fatalf("%s %s: %q: %v", method, path, text, err)
-	}
-	return resp.StatusCode, answer
+	return requestJSON(s.t, who, method, address, body)
 }
 
 // ok makes a request that succeeds.
@@ -376,17 +355,14 @@ func TestUsers_ChangesWorkAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.serve(auth.NewAuthenticator(s.store, auth.Options{Required: true, Log: slog.New(slog.DiscardHandler), Now: time.Now}))
-	basic := func(name, password string) string {
-		return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))
-	}
-	ada, bob := basic("ada", teamPassword), basic("bob", teamPassword)
+	ada, bob := basicAuth("ada", teamPassword), basicAuth("bob", teamPassword)
 	s.ok(bob, "GET", "users/current", `{}`)
 	s.refused(bob, "GET", "users/list", `{}`, 403, "User 'bob' must be an administrator")
 	s.ok(ada, "PATCH", "users/update-admin", `{"username":"bob","is_admin":true}`)
 	s.ok(bob, "GET", "users/list", `{}`)
 	s.ok(ada, "PATCH", "users/update-password", `{"username":"bob","password":"`+changed+`"}`)
 	s.refused(bob, "GET", "users/current", `{}`, 401, "User name or password is wrong.")
-	bob = basic("bob", changed)
+	bob = basicAuth("bob", changed)
 	s.ok(bob, "GET", "users/current", `{}`)
 	s.ok(ada, "DELETE", "users/delete", `{"username":"bob"}`)
 	s.refused(bob, "GET", "users/current", `{}`, 401, "User name or password is wrong.")
