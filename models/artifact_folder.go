@@ -170,6 +170,7 @@ func (s *Store) RequireArtifact(ctx context.Context, need auth.Level, path strin
 		}
 		var innermost *folderOwner
 		var refused error
+		denied := false
 		for _, o := range owners {
 			around := o.contains(at)
 			if around && (innermost == nil || len(o.folder) > len(innermost.folder)) {
@@ -178,11 +179,12 @@ func (s *Store) RequireArtifact(ctx context.Context, need auth.Level, path strin
 			if refused == nil && (around || need > auth.Read && at.contains(o.place)) {
 				refused = t.by.Require(need, o.object())
 			}
+			denied = denied || around && t.by.Level(o.object()) == auth.Deny
 		}
 		if innermost == nil {
 			return t.by.Forbid("may not use '" + path + "': it is in no experiment's artifact location")
 		}
-		if refused == nil || need > auth.Read {
+		if refused == nil || need > auth.Read || denied {
 			return refused
 		}
 		if ok, err := t.isReadableVersion(path, innermost); ok || err != nil {
@@ -193,14 +195,12 @@ func (s *Store) RequireArtifact(ctx context.Context, need auth.Level, path strin
 }
 
 // isReadableVersion tells whether a path is, or is inside, what a version of a registered model consists of that the caller
-// may read. A version's location counts only if it is part of one run or logged model of the experiment: MLflow has taken others.
+// may read. A version's location counts only if it is a logged model or a folder among a run's artifacts: whoever once made
+// a version of a whole run must not go on reading what the run logs later.
 func (t *tx) isReadableVersion(path string, in *folderOwner) (bool, error) {
 	steps := strings.Split(strings.TrimPrefix(strings.TrimPrefix(path, in.folder), "/"), "/")
-	least := 2 // <run>/artifacts
-	if steps[0] == "models" {
-		least = 3 // models/<logged model>/artifacts
-	}
-	if len(steps) < least || steps[least-1] != "artifacts" {
+	const least = 3 // <run>/artifacts/<folder>, models/<logged model>/artifacts
+	if len(steps) < least || steps[1] != "artifacts" && (steps[0] != "models" || steps[2] != "artifacts") {
 		return false, nil
 	}
 	var locations []string

@@ -75,7 +75,7 @@ func wantForbidden(t *testing.T, err error) {
 }
 
 // MLflow has taken any location as a version's source; an old database can hold some.
-func TestRequireArtifact_AVersionOpensNoMoreThanARun(t *testing.T) {
+func TestRequireArtifact_AVersionOpensLessThanARun(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		all := modelstest.Anyone(t)
 		id := must(s.CreateExperiment(all, "e", "", nil))(t)
@@ -87,8 +87,8 @@ func TestRequireArtifact_AVersionOpensNoMoreThanARun(t *testing.T) {
 			location, path string
 			opens          bool
 		}{
-			{"mlflow-artifacts:/" + run + "/artifacts", run + "/artifacts/f", true},
-			{"mlflow-artifacts:/" + run + "/artifacts/", run + "/artifacts", true},
+			{"mlflow-artifacts:/" + run + "/artifacts", run + "/artifacts/f", false},
+			{"mlflow-artifacts:/" + run + "/artifacts/a/", run + "/artifacts/a", true},
 			{"mlflow-artifacts:/" + run + "/artifacts/a/b", run + "/artifacts/a/b/c", true},
 			{"mlflow-artifacts:///" + run + "/artifacts/a", run + "/artifacts/a", true},
 			{"mlflow-artifacts:/" + model + "/artifacts", model + "/artifacts/f", true},
@@ -115,6 +115,10 @@ func TestRequireArtifact_AVersionOpensNoMoreThanARun(t *testing.T) {
 			}
 			wantForbidden(t, s.RequireArtifact(ctx, auth.Edit, c.path))
 			wantForbidden(t, s.RequireArtifact(reader(t, auth.RegisteredModel, "other"), auth.Read, c.path))
+			denied := auth.With(t.Context(), &auth.Principal{Name: "bob", Grants: auth.Grants{
+				{Kind: auth.RegisteredModel, Pattern: "m", Level: auth.Read}, {Kind: auth.Experiment, Pattern: "e", Level: auth.Deny},
+			}})
+			wantForbidden(t, s.RequireArtifact(denied, auth.Read, c.path))
 		}
 	})
 }
