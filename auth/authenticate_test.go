@@ -155,7 +155,8 @@ func TestAuthenticator_TakesATokenAsBearerAndAsPassword(t *testing.T) {
 				t.Errorf("%+v is not bob with token %s", p, id)
 			}
 		}
-		h.out("Bearer "+text[:len(text)-1]+"A", "not valid")
+		other := map[bool]string{true: "B", false: "A"}[strings.HasSuffix(text, "A")]
+		h.out("Bearer "+text[:len(text)-1]+other, "not valid")
 		h.out("Bearer", "not valid")
 		h.out("Digest x", "neither Basic nor Bearer")
 		h.out("Basic !", "not valid Basic")
