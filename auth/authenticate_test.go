@@ -406,3 +406,25 @@ func TestAuthenticator_ASetupTokenMayNothing(t *testing.T) {
 		}
 	})
 }
+
+// What a request costs whose credential is remembered.
+func BenchmarkAuthenticator_RemembersAToken(b *testing.B) {
+	store, err := models.Open(b.Context(), modelstest.SQLite(b), models.Options{ArtifactRoot: "mlflow-artifacts:/"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := store.CreateUser(b.Context(), models.NewUser{Name: "ann"}); err != nil {
+		b.Fatal(err)
+	}
+	text, _, err := store.CreateAPIToken(b.Context(), models.NewAPIToken{User: "ann", Name: "ci", Lifetime: time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	authenticator := auth.NewAuthenticator(store, auth.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	for b.Loop() {
+		if _, err := authenticator.Authenticate(b.Context(), "Bearer "+text, "10.0.0.1"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
