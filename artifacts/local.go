@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -115,7 +117,7 @@ func (l *Local) Open(_ context.Context, p string) (*Object, error) {
 		ReadSeekCloser: f,
 		Size:           info.Size(),
 		ModTime:        info.ModTime(),
-		ETag:           fmt.Sprintf(`"%x-%x-%x"`, info.ModTime().UnixNano(), info.Size(), inode(info)),
+		ETag:           etag(info),
 	}, nil
 }
 
@@ -131,22 +133,22 @@ func wantFile(info fs.FileInfo) error {
 }
 
 // Put implements Store.
-func (l *Local) Put(ctx context.Context, p string, body io.Reader) error {
+func (l *Local) Put(ctx context.Context, p string, body io.Reader, _ int64) (Stored, error) {
 	clean, err := CanonicalFilePath(p)
 	if err != nil {
-		return err
+		return Stored{}, err
 	}
 	if err := l.checkTarget(clean); err != nil {
-		return describe("put", clean, err)
+		return Stored{}, describe("put", clean, err)
 	}
-	staged, err := l.stage(ctx, body)
+	name, stored, err := l.stage(ctx, body)
 	if err != nil {
-		return describe("put", clean, err)
+		return Stored{}, describe("put", clean, err)
 	}
-	if err := l.place(staged, clean); err != nil {
-		return errors.Join(describe("put", clean, err), l.root.Remove(staged))
+	if err := l.place(name, clean); err != nil {
+		return Stored{}, errors.Join(describe("put", clean, err), l.root.Remove(name))
 	}
-	return nil
+	return stored, nil
 }
 
 // checkTarget finds what can't succeed before the body is read.
@@ -165,28 +167,37 @@ func (l *Local) checkTarget(clean string) error {
 
 // stage writes body to a new file in the staging folder, durably, and returns
 // its name. On error the file is gone.
-func (l *Local) stage(ctx context.Context, body io.Reader) (_ string, err error) {
-	f, staged, err := l.createStaged()
+func (l *Local) stage(ctx context.Context, body io.Reader) (_ string, _ Stored, err error) {
+	f, name, err := l.createStaged()
 	if err != nil {
-		return "", err
+		return "", Stored{}, err
 	}
 	defer func() {
 		if err != nil {
 			_ = f.Close() // closed already, when that is what failed
-			err = errors.Join(err, l.root.Remove(staged))
+			err = errors.Join(err, l.root.Remove(name))
 		}
 	}()
-	// Only the Writer is shown to CopyBuffer, which would otherwise not use the buffer.
-	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, contextReader{ctx, body}, make([]byte, copyBufferBytes)); err != nil {
-		return "", err
+	sum := sha256.New()
+	if _, err := io.CopyBuffer(io.MultiWriter(f, sum), contextReader{ctx, body}, make([]byte, copyBufferBytes)); err != nil {
+		return "", Stored{}, err
 	}
 	if err := ctx.Err(); err != nil {
-		return "", err
+		return "", Stored{}, err
 	}
 	if err := f.Sync(); err != nil {
-		return "", err
+		return "", Stored{}, err
 	}
-	return staged, f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", Stored{}, err
+	}
+	return name, Stored{Size: info.Size(), ETag: etag(info), SHA256: hex.EncodeToString(sum.Sum(nil))}, f.Close()
+}
+
+// etag is that of a file; a rename does not change it.
+func etag(info fs.FileInfo) string {
+	return fmt.Sprintf(`"%x-%x-%x"`, info.ModTime().UnixNano(), info.Size(), inode(info))
 }
 
 // createStaged creates and locks a file that no sweep of another process takes

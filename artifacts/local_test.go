@@ -39,7 +39,7 @@ func TestLocal(t *testing.T) {
 
 func put(t testing.TB, store artifacts.Store, path, content string) {
 	t.Helper()
-	if err := store.Put(context.Background(), path, strings.NewReader(content)); err != nil {
+	if _, err := store.Put(context.Background(), path, strings.NewReader(content), artifacts.UnknownSize); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -121,7 +121,10 @@ func TestOpenLocal_SparesUploadsOfOtherProcesses(t *testing.T) {
 	store := openLocal(t, dir)
 	body, writer := io.Pipe()
 	done := make(chan error)
-	go func() { done <- store.Put(context.Background(), "a.txt", body) }()
+	go func() {
+		_, err := store.Put(context.Background(), "a.txt", body, artifacts.UnknownSize)
+		done <- err
+	}()
 	if _, err := writer.Write([]byte("first, ")); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +148,7 @@ func TestLocal_PutLeavesNothingStaged(t *testing.T) {
 	store := openLocal(t, dir)
 	put(t, store, "d/a.txt", "x")
 	broken := io.MultiReader(strings.NewReader("half"), readerFunc(func([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }))
-	if err := store.Put(context.Background(), "d/b.txt", broken); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := store.Put(context.Background(), "d/b.txt", broken, artifacts.UnknownSize); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("Put = %v", err)
 	}
 	if err := store.Delete(context.Background(), "d"); err != nil {
@@ -171,7 +174,7 @@ func TestLocal_AHalfUploadIsSeenNowhere(t *testing.T) {
 		}
 		return 0, io.EOF
 	}))
-	if err := store.Put(context.Background(), "d/a.txt", body); err != nil {
+	if _, err := store.Put(context.Background(), "d/a.txt", body, artifacts.UnknownSize); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -186,7 +189,7 @@ func TestLocal_ClashesOfFilesAndFolders(t *testing.T) {
 			t.Errorf("Put(%q) reads the body of an upload that can't succeed", path)
 			return 0, io.EOF
 		})
-		if err := store.Put(context.Background(), path, body); !errors.Is(err, want) {
+		if _, err := store.Put(context.Background(), path, body, artifacts.UnknownSize); !errors.Is(err, want) {
 			t.Errorf("Put(%q) = %v, want %v", path, err, want)
 		}
 	}
@@ -199,7 +202,7 @@ func TestLocal_ClashesThatAppearDuringTheUpload(t *testing.T) {
 			put(t, store, "d/f", "came first")
 			return 0, io.EOF
 		})
-		if err := store.Put(context.Background(), path, body); !errors.Is(err, want) {
+		if _, err := store.Put(context.Background(), path, body, artifacts.UnknownSize); !errors.Is(err, want) {
 			t.Errorf("Put(%q) = %v, want %v", path, err, want)
 		}
 	}
@@ -215,7 +218,7 @@ func TestLocal_FolderEmptiedUnderTheServerIsRebuilt(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	err := store.Put(context.Background(), "d/a.txt", strings.NewReader("x"))
+	_, err := store.Put(context.Background(), "d/a.txt", strings.NewReader("x"), artifacts.UnknownSize)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Put without a root = %v, want an error that is not fs.ErrNotExist", err)
 	}
@@ -245,7 +248,7 @@ func TestLocal_RefusesSymlinksThatLeaveTheRoot(t *testing.T) {
 		if _, err := store.Open(ctx, path); !errors.As(err, &pathErr) {
 			t.Errorf("Open(%q) = %v, want a *PathError", path, err)
 		}
-		if err := store.Put(ctx, path, strings.NewReader("overwritten")); !errors.As(err, &pathErr) {
+		if _, err := store.Put(ctx, path, strings.NewReader("overwritten"), artifacts.UnknownSize); !errors.As(err, &pathErr) {
 			t.Errorf("Put(%q) = %v, want a *PathError", path, err)
 		}
 		if _, err := store.List(ctx, path); !errors.As(err, &pathErr) {
@@ -305,7 +308,7 @@ func TestLocal_FullDiskIsErrNoSpace(t *testing.T) {
 	store := openLocal(t, dir)
 	// A body whose error is the one a full disk gives stands in for the disk.
 	full := readerFunc(func([]byte) (int, error) { return 0, syscall.ENOSPC })
-	if err := store.Put(context.Background(), "a.txt", full); !errors.Is(err, artifacts.ErrNoSpace) {
+	if _, err := store.Put(context.Background(), "a.txt", full, artifacts.UnknownSize); !errors.Is(err, artifacts.ErrNoSpace) {
 		t.Errorf("Put = %v, want ErrNoSpace", err)
 	}
 	if got := names(t, dir, staging); len(got) > 0 {

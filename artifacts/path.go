@@ -10,10 +10,10 @@ import (
 
 // Limits on artifact paths, in bytes of UTF-8. A segment is a file name on
 // every common file system; the whole path is bounded so that no request makes
-// a store walk without end.
+// a store walk without end, and a database's index holds it.
 const (
 	maxSegmentBytes = 255
-	maxPathBytes    = 4096
+	maxPathBytes    = 2048
 )
 
 // reservedPrefix starts the names that stores keep for uploads in progress.

@@ -19,6 +19,19 @@ var (
 	ErrNoSpace = errors.New("no space left in the artifact store")
 )
 
+// UnavailableError reports that the storage behind a Store failed, or did not
+// answer in time. Its text is for the operator.
+type UnavailableError struct {
+	// Refused tells that the storage does not let this server in, or has no
+	// such bucket: trying again does not help before the operator does.
+	Refused bool
+	Err     error
+}
+
+func (e *UnavailableError) Error() string { return "artifact store: " + e.Err.Error() }
+
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
 // Store keeps artifacts. Every method passes its path through CanonicalPath and
 // returns its *PathError, so a Store is safe with any string. Folders exist by
 // the files in them: a store need not keep an empty one, and a file and a folder
@@ -35,9 +48,10 @@ type Store interface {
 	// folders above. It is all or nothing: others see the old file until the
 	// new one is complete and durable, and after an error nothing has changed.
 	// It reads body in pieces of at most a few MiB. An error of body is
-	// returned wrapped. A folder at path is ErrIsDir, a file above it
-	// ErrNotDir, a full disk ErrNoSpace.
-	Put(ctx context.Context, path string, body io.Reader) error
+	// returned wrapped. size is how many bytes body has, or UnknownSize; body
+	// itself tells when it is shorter. A folder at path is ErrIsDir, a file
+	// above it ErrNotDir, a full disk ErrNoSpace.
+	Put(ctx context.Context, path string, body io.Reader, size int64) (Stored, error)
 
 	// List returns what lies directly in the folder, sorted by Name in byte
 	// order. The empty path is the root, which always exists. A missing folder
@@ -50,13 +64,23 @@ type Store interface {
 	Delete(ctx context.Context, path string) error
 }
 
+// UnknownSize is the size of a body that does not tell how long it is.
+const UnknownSize = -1
+
+// Stored is what a store tells of a file that it has just taken.
+type Stored struct {
+	Size   int64  // bytes
+	ETag   string // as Object.ETag is from now on
+	SHA256 string // of the content, in lower-case hex; empty if the bytes did not pass through the store
+}
+
 // Object is an open artifact. Seek is cheap: a store need not read what is
 // skipped.
 type Object struct {
 	io.ReadSeekCloser
 	Size    int64     // bytes
 	ModTime time.Time // of the last Put
-	ETag    string    // strong and quoted, as HTTP wants it; differs after each Put
+	ETag    string    // strong and quoted, as HTTP wants it; two contents never share one
 }
 
 // Entry is a file or folder in a listing.

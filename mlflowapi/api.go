@@ -51,8 +51,9 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Artifacts is the store behind mlflow-artifacts: locations; nil when this server serves none.
 	Artifacts artifacts.Store
-	// ArtifactFolders are the local folders, by absolute path, that artifact locations may name.
-	ArtifactFolders map[string]artifacts.Store
+	// ArtifactRoots are the other stores that artifact locations may name, by the absolute path of the folder or the URI that
+	// such locations begin with.
+	ArtifactRoots map[string]artifacts.Store
 }
 
 // Authenticator tells who makes a request, from its Authorization header and the address it comes from. It refuses with

@@ -1,13 +1,35 @@
 package mlflowapi
 
 import (
+	"context"
 	"net/url"
+	"path"
 	"path/filepath"
 	"strings"
 
 	"greenroom/artifacts"
 	"greenroom/models"
 )
+
+// servedRoot is what locations in the served store begin with.
+const servedRoot = "mlflow-artifacts:"
+
+// place is a file or folder that this server keeps. Its path is canonical.
+type place struct {
+	store artifacts.Store
+	root  string // of the store, as artifact locations name it; servedRoot, a folder or s3://bucket/prefix
+	path  string
+}
+
+// location is the one spelling by which the database knows the place.
+func (p place) location() string { return p.root + "/" + p.path }
+
+// in is a file or folder below a place.
+func (p place) in(below string) (place, error) {
+	below, err := artifacts.CanonicalPath(below)
+	p.path = path.Join(p.path, below)
+	return p, err
+}
 
 // servedArtifacts is the store behind mlflow-artifacts: locations.
 func (a *API) servedArtifacts() (artifacts.Store, error) {
@@ -18,40 +40,58 @@ func (a *API) servedArtifacts() (artifacts.Store, error) {
 	return a.cfg.Artifacts, nil
 }
 
-// locate finds the store, and the folder in it, that an artifact location names. Only the served store and the folders
-// the operator configured can be named: a location comes from a client, and must open nothing else on this machine.
-func (a *API) locate(location string) (artifacts.Store, string, error) {
-	store, folder, err := a.resolve(location)
+// served is a file or folder of the served store, by its path there in any spelling.
+func (a *API) served(p string) (place, error) {
+	store, err := a.servedArtifacts()
 	if err != nil {
-		return nil, "", err
+		return place{}, err
 	}
-	folder, err = artifacts.CanonicalPath(folder)
-	return store, folder, err
+	return place{store: store, root: servedRoot}.in(p)
 }
 
-func (a *API) resolve(location string) (artifacts.Store, string, error) {
+// servedFile is served for what must name a file.
+func (a *API) servedFile(p string) (place, error) {
+	at, err := a.served(p)
+	if err == nil {
+		_, err = artifacts.CanonicalFilePath(p)
+	}
+	return at, err
+}
+
+// locate finds the place that an artifact location names. Only the served store and the roots that the operator configured
+// can be named: a location comes from a client, and must open nothing else.
+func (a *API) locate(location string) (place, error) {
 	if models.IsProxied(location) {
 		folder, ok := models.ProxiedFolder(location)
 		if !ok {
-			return nil, "", notServed(location)
+			return place{}, notServed(location)
 		}
-		store, err := a.servedArtifacts()
-		return store, folder, err
+		return a.served(folder)
 	}
-	local := location
+	plain := location
 	if strings.HasPrefix(location, "file:") {
 		u, err := url.Parse(location)
 		if err != nil || u.Host != "" && u.Host != "localhost" {
-			return nil, "", notServed(location)
+			return place{}, notServed(location)
 		}
-		local = u.Path
+		plain = u.Path
 	}
-	for root, store := range a.cfg.ArtifactFolders {
-		if rel, ok := strings.CutPrefix(local+"/", strings.TrimSuffix(filepath.ToSlash(root), "/")+"/"); ok {
-			return store, strings.TrimSuffix(rel, "/"), nil
+	for root, store := range a.cfg.ArtifactRoots {
+		root = strings.TrimSuffix(filepath.ToSlash(root), "/")
+		if rel, ok := strings.CutPrefix(plain+"/", root+"/"); ok {
+			return place{store: store, root: root}.in(strings.TrimSuffix(rel, "/"))
 		}
 	}
-	return nil, "", notServed(location)
+	return place{}, notServed(location)
+}
+
+// placeOfRun is where a run keeps its artifacts.
+func (a *API) placeOfRun(ctx context.Context, id string) (place, error) {
+	run, err := a.store.RunInfo(ctx, id)
+	if err != nil {
+		return place{}, err
+	}
+	return a.locate(value(run.ArtifactURI))
 }
 
 func notServed(location string) error {

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-
-	"greenroom/artifacts"
 )
 
 const (
@@ -30,13 +28,13 @@ func artifactPath(c *gin.Context) string {
 
 // sendArtifact answers with a file: whole, a range of it, or "not modified". It is always a download under a sandbox, as an
 // uploaded page must not run in this server's origin.
-func (a *API) sendArtifact(c *gin.Context, store artifacts.Store, target string) error {
-	object, err := store.Open(c.Request.Context(), target)
+func (a *API) sendArtifact(c *gin.Context, at place) error {
+	object, err := at.store.Open(c.Request.Context(), at.path)
 	if err != nil {
-		return artifactError(target, err)
+		return artifactError(at.path, err)
 	}
 	defer object.Close()
-	name := path.Base(target)
+	name := path.Base(at.path)
 	h := c.Writer.Header()
 	h.Set("Content-Type", contentType(name))
 	h.Set("Content-Disposition", attachment(name))

@@ -3,7 +3,6 @@ package mlflowapi
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"net/http"
 	"path"
@@ -100,19 +99,19 @@ func (r listProxiedRequest) targets() []target { return onArtifact(r.Path) }
 
 // listProxied lists a folder of the served store. Names are relative to the folder; clients join them.
 func (a *API) listProxied(ctx context.Context, req *listProxiedRequest) (*artifactList, error) {
-	store, err := a.servedArtifacts()
+	at, err := a.served(req.Path)
 	if err != nil {
 		return nil, err
 	}
-	files, err := listFiles(ctx, store, req.Path, "")
+	files, err := listFiles(ctx, at, "")
 	return &artifactList{Files: files}, err
 }
 
 // downloadProxied sends a file of the served store.
 func (a *API) downloadProxied(c *gin.Context) {
-	store, err := a.servedArtifacts()
+	at, err := a.served(artifactPath(c))
 	if err == nil {
-		err = a.sendArtifact(c, store, artifactPath(c))
+		err = a.sendArtifact(c, at)
 	}
 	if err != nil {
 		a.fail(c, err)
@@ -122,9 +121,9 @@ func (a *API) downloadProxied(c *gin.Context) {
 // uploadProxied stores the body. Clients expect an empty answer.
 func (a *API) uploadProxied(c *gin.Context) {
 	body := newUpload(c)
-	store, err := a.servedArtifacts()
+	at, err := a.servedFile(artifactPath(c))
 	if err == nil {
-		err = a.putArtifact(c.Request.Context(), store, artifactPath(c), body)
+		err = a.putArtifact(c.Request.Context(), at, body, c.Request.ContentLength)
 	}
 	if err != nil {
 		body.drain()
@@ -136,23 +135,17 @@ func (a *API) uploadProxied(c *gin.Context) {
 
 // deleteProxied removes a file or folder; what does not exist is removed already.
 func (a *API) deleteProxied(ctx context.Context, target string) (any, error) {
-	store, err := a.servedArtifacts()
+	at, err := a.served(target)
 	if err != nil {
 		return nil, err
 	}
-	if err := store.Delete(ctx, target); err != nil {
-		return nil, artifactError(target, err)
-	}
-	return empty{}, a.store.RecordChange(ctx)
+	return empty{}, a.deleteArtifact(ctx, at)
 }
 
 // unsupported answers for what a store of plain files can't do; clients then take the plain route.
 func (a *API) unsupported(message string) func(context.Context, string) (any, error) {
 	return func(_ context.Context, target string) (any, error) {
-		if _, err := a.servedArtifacts(); err != nil {
-			return nil, err
-		}
-		if _, err := artifacts.CanonicalPath(target); err != nil {
+		if _, err := a.served(target); err != nil {
 			return nil, err
 		}
 		return nil, notImplemented(message)
@@ -196,33 +189,31 @@ func (a *API) listLoggedModelArtifacts(ctx context.Context, req *listLoggedModel
 
 // listAt lists a folder below an artifact location.
 func (a *API) listAt(ctx context.Context, location, folder string) (*artifactList, error) {
-	store, root, err := a.locate(location)
+	root, err := a.locate(location)
 	if err != nil {
 		return nil, err
 	}
-	files, err := listFiles(ctx, store, root, folder)
+	files, err := listFiles(ctx, root, folder)
 	return &artifactList{RootURI: &location, Files: files}, err
 }
 
 // listFiles lists root/folder with names relative to root. A missing folder, and a file, hold nothing.
-func listFiles(ctx context.Context, store artifacts.Store, root, folder string) ([]artifactFile, error) {
-	folder, err := artifacts.CanonicalPath(folder)
+func listFiles(ctx context.Context, root place, folder string) ([]artifactFile, error) {
+	at, err := root.in(folder)
 	if err != nil {
 		return nil, err
 	}
-	if folder != "" && root != "" {
-		root += "/"
-	}
-	entries, err := store.List(ctx, root+folder)
+	entries, err := at.store.List(ctx, at.path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, artifacts.ErrNotDir) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
+	prefix := strings.TrimPrefix(root.path+"/", "/")
 	files := make([]artifactFile, len(entries))
 	for i, entry := range entries {
-		files[i] = artifactFile{Path: path.Join(folder, entry.Name), IsDir: entry.IsDir, FileSize: entry.Size}
+		files[i] = artifactFile{Path: strings.TrimPrefix(path.Join(at.path, entry.Name), prefix), IsDir: entry.IsDir, FileSize: entry.Size}
 	}
 	return files, nil
 }
@@ -271,11 +262,11 @@ func (a *API) getModelVersionArtifact(c *gin.Context) {
 // requireVersionFolder refuses a version's location that is more than a part of one run or logged model, which MLflow has
 // let into its database: it would open the whole store to who may read the model.
 func (a *API) requireVersionFolder(ctx context.Context, location string) error {
-	store, folder, err := a.locate(location)
-	if err != nil || store != a.cfg.Artifacts {
+	at, err := a.locate(location)
+	if err != nil || at.root != servedRoot {
 		return err
 	}
-	return a.store.RequireArtifact(ctx, auth.Read, folder)
+	return a.store.RequireArtifact(ctx, auth.Read, at.path)
 }
 
 // getLoggedModelArtifact sends a file of a logged model to MLflow's pages.
@@ -308,11 +299,14 @@ func (a *API) sendFrom(c *gin.Context, parameter string, location func(context.C
 		if err != nil {
 			return err
 		}
-		store, root, err := a.locate(uri)
+		at, err := a.locate(uri)
 		if err != nil {
 			return err
 		}
-		return a.sendArtifact(c, store, path.Join(root, file))
+		if at, err = at.in(file); err != nil {
+			return err
+		}
+		return a.sendArtifact(c, at)
 	}()
 	if err != nil {
 		a.fail(c, err)
@@ -359,108 +353,14 @@ func (a *API) putInRun(c *gin.Context, body *upload) error {
 	if c.Request.ContentLength > maxSmallUpload {
 		return &requestTooLarge{limit: maxSmallUpload}
 	}
-	run, err := a.store.RunInfo(ctx, id)
+	at, err := a.placeOfRun(ctx, id)
 	if err != nil {
 		return err
 	}
-	store, root, err := a.locate(value(run.ArtifactURI))
-	if err != nil {
+	if at, err = at.in(file); err != nil {
 		return err
 	}
-	return a.putArtifact(ctx, store, path.Join(root, file), body.limited(maxSmallUpload))
-}
-
-type presignedUploadRequest struct {
-	RunID      string `json:"run_id"`
-	ModelID    string `json:"model_id"`
-	Path       string `json:"path" mlflow:"required"`
-	Expiration int64  `json:"expiration"` // seconds
-}
-
-func (r presignedUploadRequest) targets() []target {
-	var ts []target
-	if r.RunID != "" {
-		ts = onRun(r.RunID)
-	}
-	if r.ModelID != "" {
-		ts = append(ts, onLoggedModel(r.ModelID)...)
-	}
-	return ts
-}
-
-// presignedUpload refuses: this server's stores give out no URLs of their own.
-func (a *API) presignedUpload(ctx context.Context, req *presignedUploadRequest) (*empty, error) {
-	if (req.RunID == "") == (req.ModelID == "") {
-		return nil, invalid("Exactly one of run_id and model_id must be provided.")
-	}
-	if _, err := artifacts.CanonicalFilePath(req.Path); err != nil {
-		return nil, err
-	}
-	location := ""
-	if req.RunID != "" {
-		run, err := a.store.RunInfo(ctx, req.RunID)
-		if err != nil {
-			return nil, err
-		}
-		location = value(run.ArtifactURI)
-	} else {
-		model, err := a.store.LoggedModel(ctx, req.ModelID, false)
-		if err != nil {
-			return nil, err
-		}
-		location = model.ArtifactLocation
-	}
-	if models.IsProxied(location) {
-		return nil, invalid("Presigned upload is not supported for proxied artifact storage (artifact URI: %s). Upload through this server instead.", location)
-	}
-	return nil, notImplemented(noPresignedUpload)
-}
-
-type presignedDownloadRequest struct {
-	RunID      string `json:"run_id" mlflow:"required"`
-	Path       string `json:"path" mlflow:"required"`
-	Expiration *int64 `json:"expiration"` // seconds
-}
-
-func (r presignedDownloadRequest) targets() []target { return onRun(r.RunID) }
-
-// maxPresignSeconds is the longest lifetime that object stores give a URL: seven days.
-const maxPresignSeconds = 604800
-
-// presignedDownload refuses, as presignedUpload does.
-func (a *API) presignedDownload(ctx context.Context, req *presignedDownloadRequest) (*empty, error) {
-	if _, err := artifacts.CanonicalFilePath(req.Path); err != nil {
-		return nil, err
-	}
-	if e := req.Expiration; e != nil && (*e < 1 || *e > maxPresignSeconds) {
-		return nil, invalid("expiration must be between 1 and %d seconds (got %d).", maxPresignSeconds, *e)
-	}
-	run, err := a.store.RunInfo(ctx, req.RunID)
-	if err != nil {
-		return nil, err
-	}
-	if models.IsProxied(value(run.ArtifactURI)) {
-		return nil, invalid("Presigned download is not supported for runs with proxied artifact storage (artifact URI: %s). Download through this server instead.", value(run.ArtifactURI))
-	}
-	return nil, notImplemented(noPresignedDownload)
-}
-
-// putArtifact stores body at target. The audit log has it if there was a file before: one that appears is logging, one that
-// is replaced may be a registered model's. The file is stored by then; an error makes the client send it again.
-func (a *API) putArtifact(ctx context.Context, store artifacts.Store, target string, body io.Reader) error {
-	before, err := store.Open(ctx, target)
-	replaces := err == nil
-	if replaces {
-		before.Close()
-	}
-	err = store.Put(ctx, target, body)
-	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New(err.Error()) // a failure of the store; a Put has nothing to miss
-	}
-	if err != nil || !replaces {
-		return artifactError(target, err)
-	}
-	return a.store.RecordChange(ctx)
+	return a.putArtifact(ctx, at, body.limited(maxSmallUpload), c.Request.ContentLength)
 }
 
 // artifactError turns what a store says into an answer that names the path.

@@ -48,7 +48,7 @@ func newArtifactServerWith(t testing.TB, change func(*mlflowapi.Config)) *artifa
 	closeAtEnd(t, s.models)
 	cfg := mlflowapi.Config{
 		Version: "test", Log: slog.New(slog.DiscardHandler), Auth: auth.Off{}, Artifacts: openFolder(t, s.dir),
-		ArtifactFolders: map[string]artifacts.Store{s.local: openFolder(t, s.local)},
+		ArtifactRoots: map[string]artifacts.Store{s.local: openFolder(t, s.local)},
 	}
 	change(&cfg)
 	s.Server = httptest.NewServer(mlflowapi.New(s.models, cfg))
@@ -662,8 +662,8 @@ func TestPresignedDownload(t *testing.T) {
 // fullStore stands for a disk without room.
 type fullStore struct{ artifacts.Store }
 
-func (fullStore) Put(context.Context, string, io.Reader) error {
-	return fmt.Errorf("put artifact: %w", artifacts.ErrNoSpace)
+func (fullStore) Put(context.Context, string, io.Reader, int64) (artifacts.Stored, error) {
+	return artifacts.Stored{}, fmt.Errorf("put artifact: %w", artifacts.ErrNoSpace)
 }
 
 func TestProxy_FullDiskIs507(t *testing.T) {

@@ -48,6 +48,7 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 		stranger *auth.UnauthenticatedError
 		lacking  *auth.ForbiddenError
 		throttle *auth.ThrottledError
+		away     *artifacts.UnavailableError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -78,6 +79,15 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 		// Not 503: clients would send the whole file seven times more.
 		_, body := answer(models.TemporarilyUnavailable, "The artifact store is full; nothing was stored. Its operator must make room.")
 		return http.StatusInsufficientStorage, body
+	case errors.As(err, &away) && away.Refused:
+		a.logFailure(c, err)
+		// Not a 5xx, which clients would retry until the message is lost.
+		_, body := answer(models.InternalError, "The artifact store does not let this server in, or its bucket does not exist; nothing was changed. The server's log has the cause under request id "+requestID(c)+".")
+		return http.StatusFailedDependency, body
+	case errors.As(err, &away) && c.Request.Context().Err() == nil:
+		a.logFailure(c, err)
+		c.Header("Retry-After", "1")
+		return answer(models.TemporarilyUnavailable, "The artifact store does not answer as it should; try again. The server's log has the cause under request id "+requestID(c)+".")
 	case errors.Is(err, context.Canceled) && c.Request.Context().Err() != nil:
 		// The client has gone: nobody reads the answer, and nothing was committed.
 		return answer(models.BadRequest, "The request was cancelled.")

@@ -294,7 +294,8 @@ func (m *matrix) newObjects(t *testing.T, user bool) objects {
 	must(err)
 	must(store.SetAlias(ctx, o.model, "champion", 1))
 	for _, file := range []string{o.exp + "/" + o.run + "/artifacts/f", o.exp + "/models/" + o.logged + "/artifacts/f"} {
-		must(m.folder.Put(ctx, file, strings.NewReader("file")))
+		_, err := m.folder.Put(ctx, file, strings.NewReader("file"), artifacts.UnknownSize)
+		must(err)
 	}
 	if !user {
 		return o

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -30,6 +31,7 @@ func Run(t *testing.T, newStore func(t *testing.T) artifacts.Store) {
 		test func(*testing.T, artifacts.Store)
 	}{
 		{"PutThenOpenReturnsTheBytes", putThenOpen},
+		{"PutTellsWhatItStored", putTells},
 		{"EmptyFileIsAFile", emptyFile},
 		{"PutReplacesTheOldContent", overwrite},
 		{"AnOpenObjectNeverMixesTwoContents", openDuringOverwrite},
@@ -58,11 +60,13 @@ func Run(t *testing.T, newStore func(t *testing.T) artifacts.Store) {
 	}
 }
 
-func put(t testing.TB, s artifacts.Store, path, content string) {
+func put(t testing.TB, s artifacts.Store, path, content string) artifacts.Stored {
 	t.Helper()
-	if err := s.Put(context.Background(), path, strings.NewReader(content)); err != nil {
+	stored, err := s.Put(context.Background(), path, strings.NewReader(content), int64(len(content)))
+	if err != nil {
 		t.Fatalf("Put(%q): %v", path, err)
 	}
+	return stored
 }
 
 func open(t testing.TB, s artifacts.Store, path string) *artifacts.Object {
@@ -138,6 +142,22 @@ func putThenOpen(t *testing.T, s artifacts.Store) {
 	}
 	if len(object.ETag) < 3 || object.ETag[0] != '"' || object.ETag[len(object.ETag)-1] != '"' {
 		t.Errorf("ETag = %s, want a quoted strong tag", object.ETag)
+	}
+}
+
+func putTells(t *testing.T, s artifacts.Store) {
+	for _, content := range []string{"", "flavors: {}\n", strings.Repeat("0123456789", 1<<20)} {
+		for _, size := range []int64{int64(len(content)), artifacts.UnknownSize} {
+			got, err := s.Put(context.Background(), "d/a.txt", strings.NewReader(content), size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := sha256.Sum256([]byte(content))
+			want := artifacts.Stored{Size: int64(len(content)), ETag: open(t, s, "d/a.txt").ETag, SHA256: hex.EncodeToString(sum[:])}
+			if got != want {
+				t.Errorf("Put of %d bytes = %+v, want %+v", len(content), got, want)
+			}
+		}
 	}
 }
 
@@ -342,18 +362,20 @@ func refusedPaths(t *testing.T, s artifacts.Store) {
 		"d/.greenroom-upload-1",
 	} {
 		body := &countingReader{Reader: strings.NewReader("x")}
-		wantPathError(t, fmt.Sprintf("Put(%q)", path), s.Put(ctx, path, body))
+		_, err := s.Put(ctx, path, body, artifacts.UnknownSize)
+		wantPathError(t, fmt.Sprintf("Put(%q)", path), err)
 		if body.reads > 0 {
 			t.Errorf("Put(%q) read the body before it refused the path", path)
 		}
-		_, err := s.Open(ctx, path)
+		_, err = s.Open(ctx, path)
 		wantPathError(t, fmt.Sprintf("Open(%q)", path), err)
 		_, err = s.List(ctx, path)
 		wantPathError(t, fmt.Sprintf("List(%q)", path), err)
 		wantPathError(t, fmt.Sprintf("Delete(%q)", path), s.Delete(ctx, path))
 	}
 	for _, path := range []string{"", ".", "./", "d/", "d/.", "a.txt//"} {
-		wantPathError(t, fmt.Sprintf("Put(%q)", path), s.Put(ctx, path, strings.NewReader("x")))
+		_, err := s.Put(ctx, path, strings.NewReader("x"), artifacts.UnknownSize)
+		wantPathError(t, fmt.Sprintf("Put(%q)", path), err)
 	}
 	wantNothing(t, s)
 }
@@ -363,7 +385,7 @@ var errBroken = errors.New("connection lost")
 func failedBody(t *testing.T, s artifacts.Store) {
 	for _, after := range []int{0, 1, 100_000, 3 << 20} {
 		body := io.MultiReader(bytes.NewReader(make([]byte, after)), brokenReader{})
-		if err := s.Put(context.Background(), "d/e/a.bin", body); !errors.Is(err, errBroken) {
+		if _, err := s.Put(context.Background(), "d/e/a.bin", body, artifacts.UnknownSize); !errors.Is(err, errBroken) {
 			t.Errorf("Put of a body that breaks after %d bytes = %v, want its error", after, err)
 		}
 		wantMissing(t, s, "d/e/a.bin")
@@ -377,7 +399,7 @@ func failedOverwrite(t *testing.T, s artifacts.Store) {
 	put(t, s, "d/a.bin", "old")
 	etag := open(t, s, "d/a.bin").ETag
 	body := io.MultiReader(strings.NewReader("new"), brokenReader{})
-	if err := s.Put(context.Background(), "d/a.bin", body); !errors.Is(err, errBroken) {
+	if _, err := s.Put(context.Background(), "d/a.bin", body, artifacts.UnknownSize); !errors.Is(err, errBroken) {
 		t.Errorf("Put = %v, want the error of the body", err)
 	}
 	wantContent(t, s, "d/a.bin", "old")
@@ -392,7 +414,7 @@ func cancelledPut(t *testing.T, s artifacts.Store) {
 		cancel()
 		return copy(p, "more"), io.EOF
 	}))
-	if err := s.Put(ctx, "d/a.bin", body); !errors.Is(err, context.Canceled) {
+	if _, err := s.Put(ctx, "d/a.bin", body, artifacts.UnknownSize); !errors.Is(err, context.Canceled) {
 		t.Errorf("Put = %v, want context.Canceled", err)
 	}
 	wantMissing(t, s, "d/a.bin")
@@ -405,7 +427,7 @@ const (
 
 func bigStream(t *testing.T, s artifacts.Store) {
 	body := &countingReader{Reader: io.LimitReader(rand.NewChaCha8([32]byte{1}), bigBytes), sum: sha256.New()}
-	if err := s.Put(context.Background(), "big/model.bin", body); err != nil {
+	if _, err := s.Put(context.Background(), "big/model.bin", body, artifacts.UnknownSize); err != nil {
 		t.Fatal(err)
 	}
 	if body.largest > maxPieceBytes {
@@ -434,7 +456,7 @@ func concurrentPuts(t *testing.T, s artifacts.Store) {
 		var wg sync.WaitGroup
 		for content := range contents {
 			wg.Go(func() {
-				if err := s.Put(context.Background(), "d/e/f/same", strings.NewReader(content)); err != nil {
+				if _, err := s.Put(context.Background(), "d/e/f/same", strings.NewReader(content), artifacts.UnknownSize); err != nil {
 					t.Errorf("Put: %v", err)
 				}
 			})
@@ -455,7 +477,7 @@ func concurrentDeletes(t *testing.T, s artifacts.Store) {
 	for range 4 {
 		wg.Go(func() {
 			for i := range 25 {
-				if err := s.Put(context.Background(), fmt.Sprintf("d/e/%d", i), strings.NewReader("x")); err != nil {
+				if _, err := s.Put(context.Background(), fmt.Sprintf("d/e/%d", i), strings.NewReader("x"), artifacts.UnknownSize); err != nil {
 					t.Errorf("Put: %v", err)
 				}
 			}

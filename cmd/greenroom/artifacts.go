@@ -30,7 +30,7 @@ func openArtifacts(f serverFlags, config *mlflowapi.Config) (closeAll func(), er
 		return folder, store, nil
 	}
 
-	config.ArtifactFolders = map[string]artifacts.Store{}
+	config.ArtifactRoots = map[string]artifacts.Store{}
 	if f.serveArtifacts {
 		_, store, err := open("artifacts-destination", f.artifactsDestination)
 		if err != nil {
@@ -43,7 +43,7 @@ func openArtifacts(f serverFlags, config *mlflowapi.Config) (closeAll func(), er
 		if err != nil {
 			return nil, err
 		}
-		config.ArtifactFolders[folder] = store
+		config.ArtifactRoots[folder] = store
 	}
 	return closeAll, nil
 }

@@ -47,6 +47,8 @@ def _sqlite(uri):
         # An index that a constraint brings has a name that only tells its place.
         indexes = {}
         for _, index, unique, origin, partial in rows(uri, f"PRAGMA index_list({name})"):
+            if _is_own(index):
+                continue
             columns = [tuple(c[2:]) for c in rows(uri, f"PRAGMA index_xinfo({index})")]
             key = index if origin == "c" else (origin, *(c[0] for c in columns))
             indexes[key] = {"unique": unique, "origin": origin, "partial": partial, "columns": columns}

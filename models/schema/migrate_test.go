@@ -19,14 +19,14 @@ import (
 
 var options = schema.Options{ArtifactLocation: "mlflow-artifacts:/0", URI: "postgresql://ann:secret@db/mlflow"}
 
-var allPending = []string{"0001_version_creations.sql", "0002_identity.sql", "0003_audit_append_only.sql"}
+var allPending = []string{"0001_version_creations.sql", "0002_identity.sql", "0003_audit_append_only.sql", "0004_artifacts.sql"}
 
 func TestMigrate_PreparesAnEmptyDatabase(t *testing.T) {
 	modelstest.RunEmpty(t, func(t *testing.T, uri string) {
 		db, d := modelstest.Open(t, uri)
 		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: allPending})
 		migrate(t, db, d)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 3})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 4})
 
 		var got struct {
 			Name, Location, Stage, Workspace string
@@ -60,7 +60,7 @@ func TestMigrate_LeavesAReadyDatabaseAlone(t *testing.T) {
 		exec(t, db, "UPDATE experiments SET creation_time = 1, lifecycle_stage = 'deleted', artifact_location = 's3://elsewhere'")
 		migrate(t, db, d)
 		wantValue(t, db, "SELECT count(*) FROM experiments WHERE creation_time = 1 AND lifecycle_stage = 'deleted' AND artifact_location = 's3://elsewhere'", int64(1))
-		wantValue(t, db, "SELECT count(*) FROM greenroom_migrations", int64(3))
+		wantValue(t, db, "SELECT count(*) FROM greenroom_migrations", int64(4))
 	})
 }
 
@@ -75,7 +75,7 @@ func TestMigrate_TogetherCreatesOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		db, d := modelstest.Open(t, uri)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 3})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 4})
 		wantValue(t, db, "SELECT count(*) FROM experiments", int64(1))
 		wantValue(t, db, "SELECT count(*) FROM alembic_version", int64(1))
 	})
@@ -85,10 +85,11 @@ func TestMigrate_AddsWhatADatabaseOfMLflowsLacks(t *testing.T) {
 	var dropOurs strings.Builder
 	for _, name := range []string{ // who refers to others first
 		"audit", "login_failures", "revoked_jwts", "tokens", "role_groups", "role_users", "role_permissions", "roles", "group_members", "groups", "users", "identity",
-		"version_creations", "migrations",
+		"version_creations", "migrations", "artifacts", "manifests", "version_digests_due", "gc", "secrets",
 	} {
 		dropOurs.WriteString("DROP TABLE greenroom_" + name + ";")
 	}
+	dropOurs.WriteString("DROP INDEX greenroom_model_versions_live;")
 	lacks := map[string]string{
 		"our tables":               dropOurs.String(),
 		"experiment 0":             "DELETE FROM experiments",
@@ -102,7 +103,7 @@ func TestMigrate_AddsWhatADatabaseOfMLflowsLacks(t *testing.T) {
 				db, d := modelstest.Open(t, uri)
 				exec(t, db, without)
 				migrate(t, db, d)
-				wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 3})
+				wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 4})
 				wantValue(t, db, "SELECT count(*) FROM experiments", int64(1))
 			})
 		})
@@ -117,37 +118,37 @@ func TestMigrate_RefusesWhatItCannotServe(t *testing.T) {
 	}{
 		"an older revision": {
 			"UPDATE alembic_version SET version_num = 'b7e2c1a4d9f3'",
-			schema.Status{State: schema.Older, Revision: "b7e2c1a4d9f3", Level: 3},
+			schema.Status{State: schema.Older, Revision: "b7e2c1a4d9f3", Level: 4},
 			[]string{"b7e2c1a4d9f3", schema.Revision, "mlflow db upgrade postgresql://ann:xxxxx@db/mlflow", "backup"},
 		},
 		"the oldest revision": {
 			"UPDATE alembic_version SET version_num = '451aebb31d03'",
-			schema.Status{State: schema.Older, Revision: "451aebb31d03", Level: 3},
+			schema.Status{State: schema.Older, Revision: "451aebb31d03", Level: 4},
 			[]string{"451aebb31d03", "mlflow db upgrade"},
 		},
 		"a newer revision": {
 			"UPDATE alembic_version SET version_num = 'ffffffffffff'",
-			schema.Status{State: schema.Unknown, Revision: "ffffffffffff", Level: 3},
+			schema.Status{State: schema.Unknown, Revision: "ffffffffffff", Level: 4},
 			[]string{"ffffffffffff", "serves " + schema.Revision + " (MLflow 3.17)"},
 		},
 		"two revisions": {
 			"INSERT INTO alembic_version VALUES ('b7e2c1a4d9f3')",
-			schema.Status{State: schema.Unknown, Revision: "b7e2c1a4d9f3," + schema.Revision, Level: 3},
+			schema.Status{State: schema.Unknown, Revision: "b7e2c1a4d9f3," + schema.Revision, Level: 4},
 			[]string{"b7e2c1a4d9f3," + schema.Revision},
 		},
 		"no revision": {
 			"DELETE FROM alembic_version",
-			schema.Status{State: schema.Foreign, Level: 3},
+			schema.Status{State: schema.Foreign, Level: 4},
 			[]string{"no revision", "empty database"},
 		},
 		"tables without alembic_version": {
 			"DROP TABLE alembic_version",
-			schema.Status{State: schema.Foreign, Level: 3},
+			schema.Status{State: schema.Foreign, Level: 4},
 			[]string{"empty database"},
 		},
 		"a table missing": {
 			"DROP TABLE job_locks; DROP TABLE params",
-			schema.Status{State: schema.Incomplete, Revision: schema.Revision, Level: 3, Missing: []string{"params", "job_locks"}},
+			schema.Status{State: schema.Incomplete, Revision: schema.Revision, Level: 4, Missing: []string{"params", "job_locks"}},
 			[]string{"lacks the tables params, job_locks", "backup"},
 		},
 		"a newer Greenroom's tables": {
@@ -196,7 +197,7 @@ func TestMigrate_CreatesOverAFailedUpgradesLeftover(t *testing.T) {
 		db, d := modelstest.Open(t, uri)
 		exec(t, db, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
 		migrate(t, db, d)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 3})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 4})
 	})
 }
 
@@ -225,7 +226,7 @@ func TestMigrate_FailureLeavesNothingBehind(t *testing.T) {
 
 		exec(t, db, "DROP TABLE greenroom_version_creations")
 		migrate(t, db, d)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 3})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 4})
 	})
 }
 
