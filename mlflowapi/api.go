@@ -49,11 +49,8 @@ type Config struct {
 	AuditLog io.Writer
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For tells the client's address.
 	TrustedProxies []netip.Prefix
-	// Artifacts is the store behind mlflow-artifacts: locations; nil when this server serves none.
-	Artifacts artifacts.Store
-	// ArtifactRoots are the other stores that artifact locations may name, by the absolute path of the folder or the URI that
-	// such locations begin with.
-	ArtifactRoots map[string]artifacts.Store
+	// Artifacts are the stores that the server keeps files in.
+	Artifacts artifacts.Stores
 }
 
 // Authenticator tells who makes a request, from its Authorization header and the address it comes from. It refuses with

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"greenroom/artifacts"
-	"greenroom/models"
 )
 
 type presignedUploadRequest struct {
@@ -47,7 +46,7 @@ func (a *API) presignedUpload(ctx context.Context, req *presignedUploadRequest) 
 		}
 		location = model.ArtifactLocation
 	}
-	if models.IsProxied(location) {
+	if artifacts.IsProxied(location) {
 		return nil, invalid("Presigned upload is not supported for proxied artifact storage (artifact URI: %s). Upload through this server instead.", location)
 	}
 	return nil, notImplemented(noPresignedUpload)
@@ -76,7 +75,7 @@ func (a *API) presignedDownload(ctx context.Context, req *presignedDownloadReque
 	if err != nil {
 		return nil, err
 	}
-	if models.IsProxied(value(run.ArtifactURI)) {
+	if artifacts.IsProxied(value(run.ArtifactURI)) {
 		return nil, invalid("Presigned download is not supported for runs with proxied artifact storage (artifact URI: %s). Download through this server instead.", value(run.ArtifactURI))
 	}
 	return nil, notImplemented(noPresignedDownload)

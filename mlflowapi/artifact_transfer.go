@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"greenroom/artifacts"
+
 	"github.com/gin-gonic/gin"
 )
 
@@ -28,13 +30,13 @@ func artifactPath(c *gin.Context) string {
 
 // sendArtifact answers with a file: whole, a range of it, or "not modified". It is always a download under a sandbox, as an
 // uploaded page must not run in this server's origin.
-func (a *API) sendArtifact(c *gin.Context, at place) error {
-	object, err := at.store.Open(c.Request.Context(), at.path)
+func (a *API) sendArtifact(c *gin.Context, at artifacts.Place) error {
+	object, err := at.Store.Open(c.Request.Context(), at.Path)
 	if err != nil {
-		return artifactError(at.path, err)
+		return artifactError(at.Path, err)
 	}
 	defer object.Close()
-	name := path.Base(at.path)
+	name := path.Base(at.Path)
 	h := c.Writer.Header()
 	h.Set("Content-Type", contentType(name))
 	h.Set("Content-Disposition", attachment(name))

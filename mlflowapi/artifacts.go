@@ -198,22 +198,22 @@ func (a *API) listAt(ctx context.Context, location, folder string) (*artifactLis
 }
 
 // listFiles lists root/folder with names relative to root. A missing folder, and a file, hold nothing.
-func listFiles(ctx context.Context, root place, folder string) ([]artifactFile, error) {
-	at, err := root.in(folder)
+func listFiles(ctx context.Context, root artifacts.Place, folder string) ([]artifactFile, error) {
+	at, err := root.In(folder)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := at.store.List(ctx, at.path)
+	entries, err := at.Store.List(ctx, at.Path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, artifacts.ErrNotDir) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	prefix := strings.TrimPrefix(root.path+"/", "/")
+	prefix := strings.TrimPrefix(root.Path+"/", "/")
 	files := make([]artifactFile, len(entries))
 	for i, entry := range entries {
-		files[i] = artifactFile{Path: strings.TrimPrefix(path.Join(at.path, entry.Name), prefix), IsDir: entry.IsDir, FileSize: entry.Size}
+		files[i] = artifactFile{Path: strings.TrimPrefix(path.Join(at.Path, entry.Name), prefix), IsDir: entry.IsDir, FileSize: entry.Size}
 	}
 	return files, nil
 }
@@ -263,10 +263,10 @@ func (a *API) getModelVersionArtifact(c *gin.Context) {
 // let into its database: it would open the whole store to who may read the model.
 func (a *API) requireVersionFolder(ctx context.Context, location string) error {
 	at, err := a.locate(location)
-	if err != nil || at.root != servedRoot {
+	if err != nil || at.Root != artifacts.ServedRoot {
 		return err
 	}
-	return a.store.RequireArtifact(ctx, auth.Read, at.path)
+	return a.store.RequireArtifact(ctx, auth.Read, at.Path)
 }
 
 // getLoggedModelArtifact sends a file of a logged model to MLflow's pages.
@@ -303,7 +303,7 @@ func (a *API) sendFrom(c *gin.Context, parameter string, location func(context.C
 		if err != nil {
 			return err
 		}
-		if at, err = at.in(file); err != nil {
+		if at, err = at.In(file); err != nil {
 			return err
 		}
 		return a.sendArtifact(c, at)
@@ -357,7 +357,7 @@ func (a *API) putInRun(c *gin.Context, body *upload) error {
 	if err != nil {
 		return err
 	}
-	if at, err = at.in(file); err != nil {
+	if at, err = at.In(file); err != nil {
 		return err
 	}
 	return a.putArtifact(ctx, at, body.limited(maxSmallUpload), c.Request.ContentLength)

@@ -47,8 +47,8 @@ func newArtifactServerWith(t testing.TB, change func(*mlflowapi.Config)) *artifa
 	}
 	closeAtEnd(t, s.models)
 	cfg := mlflowapi.Config{
-		Version: "test", Log: slog.New(slog.DiscardHandler), Auth: auth.Off{}, Artifacts: openFolder(t, s.dir),
-		ArtifactRoots: map[string]artifacts.Store{s.local: openFolder(t, s.local)},
+		Version: "test", Log: slog.New(slog.DiscardHandler), Auth: auth.Off{},
+		Artifacts: artifacts.Stores{Served: openFolder(t, s.dir), Roots: map[string]artifacts.Store{s.local: openFolder(t, s.local)}},
 	}
 	change(&cfg)
 	s.Server = httptest.NewServer(mlflowapi.New(s.models, cfg))
@@ -454,7 +454,7 @@ func TestProxy_RefusalReachesAClientThatIsStillSending(t *testing.T) {
 }
 
 func TestProxy_WithoutServedArtifacts(t *testing.T) {
-	s := newArtifactServerWith(t, func(cfg *mlflowapi.Config) { cfg.Artifacts = nil })
+	s := newArtifactServerWith(t, func(cfg *mlflowapi.Config) { cfg.Artifacts.Served = nil })
 	for _, request := range [][2]string{
 		{"GET", "/artifacts"}, {"GET", "/artifacts/a"}, {"PUT", "/artifacts/a"}, {"DELETE", "/artifacts/a"}, {"POST", "/mpu/create/a"}, {"GET", "/presigned/a"},
 	} {
@@ -667,6 +667,6 @@ func (fullStore) Put(context.Context, string, io.Reader, int64) (artifacts.Store
 }
 
 func TestProxy_FullDiskIs507(t *testing.T) {
-	s := newArtifactServerWith(t, func(cfg *mlflowapi.Config) { cfg.Artifacts = fullStore{cfg.Artifacts} })
+	s := newArtifactServerWith(t, func(cfg *mlflowapi.Config) { cfg.Artifacts.Served = fullStore{cfg.Artifacts.Served} })
 	s.want(s.do("PUT", proxy+"/a.txt", "x"), 507, "The artifact store is full")
 }

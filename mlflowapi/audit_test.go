@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"greenroom/artifacts"
 	"greenroom/auth"
 	"greenroom/mlflowapi"
 	"greenroom/models"
@@ -70,7 +71,7 @@ func newAuditServer(t testing.TB, uri string, lines *logLines, file io.Writer) *
 	}
 	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.Server = httptest.NewServer(mlflowapi.New(store, mlflowapi.Config{
-		Version: "test", Log: log, Artifacts: openFolder(t, t.TempDir()), AuditLog: file,
+		Version: "test", Log: log, Artifacts: artifacts.Stores{Served: openFolder(t, t.TempDir())}, AuditLog: file,
 		Auth: auth.NewAuthenticator(store, auth.Options{Required: true, Log: log, Now: time.Now}),
 	}))
 	t.Cleanup(s.Close)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"greenroom/artifacts"
 	"greenroom/auth"
 	"greenroom/models"
 )
@@ -197,14 +196,11 @@ func (a *API) authorizeTarget(ctx context.Context, p *auth.Principal, need auth.
 
 // authorizeArtifact decides about the path that the handler will use: both go by its canonical form.
 func (a *API) authorizeArtifact(ctx context.Context, need auth.Level, path string) error {
-	if _, err := a.servedArtifacts(); err != nil {
-		return err
-	}
-	path, err := artifacts.CanonicalPath(path)
+	at, err := a.served(path)
 	if err != nil {
 		return err
 	}
-	return a.store.RequireArtifact(ctx, need, path)
+	return a.store.RequireArtifact(ctx, need, at.Path)
 }
 
 func mayUseAccount(p *auth.Principal, user string) error {

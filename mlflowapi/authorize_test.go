@@ -175,7 +175,7 @@ func TestProxy_AFileBelongsToTheExperimentsAroundIt(t *testing.T) {
 
 func TestProxy_WithoutAStoreSaysSoToUsersToo(t *testing.T) {
 	u := users{}
-	s := newArtifactServerWith(t, func(cfg *mlflowapi.Config) { cfg.Auth, cfg.Artifacts = u, nil })
+	s := newArtifactServerWith(t, func(cfg *mlflowapi.Config) { cfg.Auth, cfg.Artifacts.Served = u, nil })
 	u.add("anna", auth.Read, on("*"))
 	s.want(s.as("anna", "GET", proxy+"/0/x", ""), 403, "--no-serve-artifacts")
 }

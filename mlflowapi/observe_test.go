@@ -94,7 +94,7 @@ func TestObserve_DoesNotBelieveWhatClientsSayOfThemselves(t *testing.T) {
 type broken struct{ artifacts.Store }
 
 func TestObserve_APanicIs500JSONAndLoggedOnceWithItsStack(t *testing.T) {
-	s, lines := newLoggedServer(t, func(cfg *mlflowapi.Config) { cfg.Artifacts = broken{} })
+	s, lines := newLoggedServer(t, func(cfg *mlflowapi.Config) { cfg.Artifacts.Served = broken{} })
 	resp, text := ask(t, s, http.MethodGet, "/api/2.0/mlflow-artifacts/artifacts/a.txt", "", http.Header{"X-Request-Id": {"p1"}})
 	if resp.StatusCode != http.StatusInternalServerError || !strings.Contains(text, `"error_code":"INTERNAL_ERROR"`) || !strings.Contains(text, "request id p1") || strings.Contains(text, "panic") {
 		t.Errorf("%s %s", resp.Status, text)

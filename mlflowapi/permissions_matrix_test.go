@@ -150,7 +150,7 @@ func newMatrix(t *testing.T) *matrix {
 	}
 	closeAtEnd(t, store)
 	m := &matrix{store: store, folder: openFolder(t, t.TempDir()), callers: byName{principals: map[string]*auth.Principal{}}, ids: map[string]int64{}}
-	m.handler = mlflowapi.New(store, mlflowapi.Config{Version: "test", Log: slog.New(slog.DiscardHandler), Artifacts: m.folder, Auth: m.callers})
+	m.handler = mlflowapi.New(store, mlflowapi.Config{Version: "test", Log: slog.New(slog.DiscardHandler), Artifacts: artifacts.Stores{Served: m.folder}, Auth: m.callers})
 	for _, c := range slices.Backward(callers) { // the first user is an administrator
 		m.ids[c.name] = m.user(t, c.name)
 	}

@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -11,38 +10,6 @@ import (
 	"greenroom/auth"
 	"greenroom/search"
 )
-
-// proxyAnchor separates server and path in an http(s) location that names a proxied store.
-const proxyAnchor = "/api/2.0/mlflow-artifacts/artifacts/"
-
-// IsProxied tells whether clients reach the location through a tracking server.
-func IsProxied(location string) bool {
-	switch uriScheme(location) {
-	case "mlflow-artifacts", "http", "https":
-		return true
-	}
-	return false
-}
-
-// ProxiedFolder gives the path in the served store that a proxied location names; ok is false if it names none. The path is
-// decoded once, as a client's request for it would be.
-func ProxiedFolder(location string) (folder string, ok bool) {
-	scheme, rest, _ := strings.Cut(location, ":")
-	if host, ok := strings.CutPrefix(rest, "//"); ok {
-		_, rest, _ = strings.Cut(host, "/")
-		rest = "/" + rest
-	}
-	if !strings.EqualFold(scheme, "mlflow-artifacts") {
-		if _, rest, ok = strings.Cut(rest, proxyAnchor); !ok {
-			return "", false
-		}
-	}
-	rest = strings.TrimLeft(rest, "/")
-	if decoded, err := url.PathUnescape(rest); err == nil {
-		rest = decoded
-	}
-	return rest, true
-}
 
 // place is where an artifact location lies: a folder of the served store, or one below the local default artifact root.
 type place struct {
@@ -53,8 +20,8 @@ type place struct {
 // place finds the folder that a location names; ok is false if this server keeps nothing there.
 func (o Options) place(location string) (p place, ok bool) {
 	var folder string
-	if IsProxied(location) {
-		folder, ok = ProxiedFolder(location)
+	if artifacts.IsProxied(location) {
+		folder, ok = artifacts.ProxiedFolder(location)
 	} else if folder, ok = relativeTo(o.ArtifactsDestination, location); !ok {
 		p.local = true
 		folder, ok = relativeTo(o.ArtifactRoot, location)
@@ -235,7 +202,7 @@ func (t *tx) checkOwnFolder(location string) error {
 	}
 	at, ok := t.s.opts.place(location)
 	switch {
-	case !ok && IsProxied(location):
+	case !ok && artifacts.IsProxied(location):
 		return invalid("'artifact_location' '%s' is no folder of this server's artifact store; write it as mlflow-artifacts:/folder, or leave it out.", location)
 	case !ok && splitURI(location).local():
 		return t.by.Forbid("may not choose the folder '" + location + "' of the server's machine as 'artifact_location': leave it out, or ask an administrator to create the experiment")

@@ -30,20 +30,20 @@ func openArtifacts(f serverFlags, config *mlflowapi.Config) (closeAll func(), er
 		return folder, store, nil
 	}
 
-	config.ArtifactRoots = map[string]artifacts.Store{}
+	config.Artifacts.Roots = map[string]artifacts.Store{}
 	if f.serveArtifacts {
 		_, store, err := open("artifacts-destination", f.artifactsDestination)
 		if err != nil {
 			return nil, err
 		}
-		config.Artifacts = store
+		config.Artifacts.Served = store
 	}
 	if root := f.defaultArtifactRoot; root != "" && (scheme(root) == "" || scheme(root) == "file") {
 		folder, store, err := open("default-artifact-root", root)
 		if err != nil {
 			return nil, err
 		}
-		config.ArtifactRoots[folder] = store
+		config.Artifacts.Roots[folder] = store
 	}
 	return closeAll, nil
 }
