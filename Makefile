@@ -6,11 +6,14 @@ GO ?= go
 PYTHON ?= python3
 GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT := .tools/golangci-lint-$(GOLANGCI_LINT_VERSION)
+VERSITYGW_VERSION := v1.8.0
+VERSITYGW := .tools/versitygw-$(VERSITYGW_VERSION)
 NEWEST := 3.17.2
 GOTESTFLAGS ?=
 PYTESTFLAGS ?=
+export GREENROOM_TEST_S3_SERVER ?= $(CURDIR)/$(VERSITYGW)
 
-.PHONY: build check fmt unit compat compat-all test test-all clean
+.PHONY: build check fmt unit compat compat-all test test-all s3-server clean
 
 ## build: one static binary, ./greenroom
 build:
@@ -30,12 +33,12 @@ fmt: $(GOLANGCI_LINT)
 RACE = $(if $(shell command -v "$$($(GO) env CC)"),-race,$(if $(CI),$(error CI needs a C compiler for the race detector),$(warning no C compiler: the race detector is off)))
 
 ## unit: the Go tests, with one PostgreSQL for all of them
-unit:
+unit: s3-server
 	python=$$($(PYTHON) compat_tests/venvs.py $(NEWEST)) && \
 	CGO_ENABLED= $$python compat_tests/postgres.py $(GO) test $(RACE) $(GOTESTFLAGS) ./...
 
 ## compat: Python, over HTTP, newest client, on SQLite and PostgreSQL
-compat:
+compat: s3-server
 	python=$$($(PYTHON) compat_tests/venvs.py $(NEWEST)) && cd compat_tests && $$python -m pytest $(PYTESTFLAGS)
 
 ## compat-all: the same with every client version
@@ -49,9 +52,16 @@ test: check unit compat
 ## test-all: everything, with every client
 test-all: check unit compat-all
 
+## s3-server: the real S3 server that the tests start
+s3-server: $(VERSITYGW)
+
 clean:
 	rm -rf greenroom .cache .tools .venvs
 
 $(GOLANGCI_LINT):
 	GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	mv .tools/golangci-lint $@
+
+$(VERSITYGW):
+	GOBIN=$(CURDIR)/.tools CGO_ENABLED=0 $(GO) install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
+	mv .tools/versitygw $@
