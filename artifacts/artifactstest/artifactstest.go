@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,6 +42,7 @@ func Run(t *testing.T, newStore func(t *testing.T) artifacts.Store) {
 		{"SpellingsOfOnePathAreOneArtifact", spellings},
 		{"ListIsSortedDirectAndSized", list},
 		{"ListOfNothing", listMissing},
+		{"WalkVisitsEveryFile", walk},
 		{"MissingIsNotExist", missing},
 		{"OpenOfAFolderIsErrIsDir", openFolder},
 		{"DeleteRemovesAFile", deleteFile},
@@ -291,6 +293,41 @@ func listMissing(t *testing.T, s artifacts.Store) {
 			t.Errorf("List(%q) = %v, %v, want %v", path, got, err, want)
 		}
 	}
+}
+
+func walk(t *testing.T, s artifacts.Store) {
+	for _, name := range []string{"run/b.txt", "run/a/deep/er.txt", "run/a.txt", "run/a/x", "running", "run/empty"} {
+		content := name
+		if name == "run/empty" {
+			content = ""
+		}
+		put(t, s, name, content)
+	}
+	type file struct {
+		Path string
+		Size int64
+	}
+	tests := map[string][]file{
+		"run":       {{"run/a/deep/er.txt", 17}, {"run/a/x", 7}, {"run/a.txt", 9}, {"run/b.txt", 9}, {"run/empty", 0}},
+		"./run//a/": {{"run/a/deep/er.txt", 17}, {"run/a/x", 7}}, "run/a.txt": {{"run/a.txt", 9}}, "nope": nil, "run/a.txt/below": nil,
+	}
+	tests[""] = append(slices.Clone(tests["run"]), file{"running", 7})
+	for path, want := range tests {
+		var got []file
+		err := artifacts.Walk(context.Background(), s, path, func(path string, size int64) error {
+			got = append(got, file{path, size})
+			return nil
+		})
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("Walk(%q) = %v (-want +got):\n%s", path, err, diff)
+		}
+	}
+	visits := 0
+	err := artifacts.Walk(context.Background(), s, "", func(string, int64) error { visits++; return errBroken })
+	if !errors.Is(err, errBroken) || visits != 1 {
+		t.Errorf("Walk whose visit fails = %v after %d visits, want its error after one", err, visits)
+	}
+	wantPathError(t, "Walk", artifacts.Walk(context.Background(), s, "../x", nil))
 }
 
 func missing(t *testing.T, s artifacts.Store) {
