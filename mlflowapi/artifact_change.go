@@ -9,28 +9,87 @@ import (
 	"greenroom/artifacts"
 )
 
-// putArtifact stores body, of size bytes or artifacts.UnknownSize, at a place. The audit log has it if there was a file before: one that appears
-// is logging, one that is replaced may be a registered model's. The file is stored by then; an error makes the client send it again.
+// putArtifact stores body, of size bytes or artifacts.UnknownSize, at a place.
 func (a *API) putArtifact(ctx context.Context, at artifacts.Place, body io.Reader, size int64) error {
-	before, err := at.Store.Open(ctx, at.Path)
-	replaces := err == nil
-	if replaces {
-		before.Close()
+	_, err := a.storeArtifact(ctx, at, func() (artifacts.Stored, error) { return at.Store.Put(ctx, at.Path, body, size) })
+	return err
+}
+
+// storeArtifact makes a file appear at a place, and records what it is. Once that has happened, an error makes the client do it again.
+// A file that is replaced loses its record before: whatever breaks off then, there is never a record that contradicts its file.
+func (a *API) storeArtifact(ctx context.Context, at artifacts.Place, store func() (artifacts.Stored, error)) (artifacts.Stored, error) {
+	before, recorded, err := a.store.ArtifactRecord(ctx, at.Location())
+	if err != nil {
+		return artifacts.Stored{}, err
 	}
-	_, err = at.Store.Put(ctx, at.Path, body, size)
+	replaces := recorded
+	if recorded {
+		err = a.store.ForgetArtifact(ctx, at.Location(), before.ETag)
+	} else {
+		replaces, err = exists(ctx, at)
+	}
+	if err != nil {
+		return artifacts.Stored{}, err
+	}
+	stored, err := store()
+	ctx = context.WithoutCancel(ctx) // the file is there, and its client may be gone
 	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New(err.Error()) // a failure of the store; a Put has nothing to miss
+		err = errors.New(err.Error()) // a failure of the store; a Put has nothing to miss
 	}
-	if err != nil || !replaces {
-		return artifactError(at.Path, err)
+	if err != nil {
+		if recorded {
+			err = errors.Join(err, a.recordAgain(ctx, at, artifacts.Stored{Size: before.Size, ETag: before.ETag, SHA256: before.SHA256}))
+		}
+		return artifacts.Stored{}, artifactError(at.Path, err)
 	}
-	return a.store.RecordChange(ctx)
+	return stored, a.record(ctx, at, stored, replaces)
+}
+
+// exists tells whether there is a file at a place. Whether a store that fails has one does not matter: it will say so once more.
+func exists(ctx context.Context, at artifacts.Place) (bool, error) {
+	object, err := at.Store.Open(ctx, at.Path)
+	if err != nil {
+		return false, nil
+	}
+	return true, object.Close()
+}
+
+// record notes what was stored. Of two that store a file at once, the later one to record need not be the later one to
+// store: the record that does not fit is removed.
+func (a *API) record(ctx context.Context, at artifacts.Place, stored artifacts.Stored, replaces bool) error {
+	if err := a.store.RecordArtifact(ctx, at.Location(), stored, replaces); err != nil {
+		return err
+	}
+	object, err := at.Store.Open(ctx, at.Path)
+	if err == nil {
+		defer object.Close()
+		if object.ETag == stored.ETag {
+			return nil
+		}
+	}
+	return a.store.ForgetArtifact(ctx, at.Location(), stored.ETag)
+}
+
+// recordAgain is record for a file that was to be replaced, and was not.
+func (a *API) recordAgain(ctx context.Context, at artifacts.Place, before artifacts.Stored) error {
+	object, err := at.Store.Open(ctx, at.Path)
+	if err != nil {
+		return nil // the store's failure is known
+	}
+	defer object.Close()
+	if object.ETag != before.ETag {
+		return nil
+	}
+	return a.record(ctx, at, before, false)
 }
 
 // deleteArtifact removes a file or folder; what does not exist is removed already.
 func (a *API) deleteArtifact(ctx context.Context, at artifacts.Place) error {
+	if err := a.store.ForgetArtifacts(ctx, at.Location()); err != nil {
+		return err
+	}
 	if err := at.Store.Delete(ctx, at.Path); err != nil {
 		return artifactError(at.Path, err)
 	}
-	return a.store.RecordChange(ctx)
+	return a.store.RecordDeletion(context.WithoutCancel(ctx), at.Location())
 }

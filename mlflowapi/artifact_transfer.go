@@ -2,6 +2,7 @@ package mlflowapi
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -44,9 +45,26 @@ func (a *API) sendArtifact(c *gin.Context, at artifacts.Place) error {
 	h.Set("Content-Security-Policy", "sandbox")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("ETag", object.ETag)
+	record, recorded, err := a.store.ArtifactRecord(c.Request.Context(), at.Location())
+	if err != nil {
+		return err
+	}
 	answer := newDownload(c)
 	defer answer.done()
+	if recorded && record.ETag == object.ETag {
+		answer.check, err = newDigestCheck(record)
+		if err != nil {
+			return err
+		}
+	}
+	if answer.check != nil {
+		setDigest(h, answer.check.want)
+	}
 	http.ServeContent(answer, c.Request, "", object.ModTime, object)
+	if answer.check != nil && answer.check.failed {
+		a.logFailure(c, fmt.Errorf("'%s' is not what was stored there: its SHA-256 is not %x; the download was broken off", at.Location(), answer.check.want))
+		breakOff(c)
+	}
 	return nil
 }
 
@@ -104,13 +122,23 @@ func (u *upload) drain() {
 type download struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	check   *digestCheck // nil for a file whose digest is not known
+	whole   bool         // not a range
 }
 
 func newDownload(c *gin.Context) *download {
-	return &download{c.Writer, http.NewResponseController(c.Writer)}
+	return &download{ResponseWriter: c.Writer, control: http.NewResponseController(c.Writer)}
+}
+
+func (d *download) WriteHeader(status int) {
+	d.whole = status == http.StatusOK
+	d.ResponseWriter.WriteHeader(status)
 }
 
 func (d *download) Write(p []byte) (int, error) {
+	if d.whole && d.check != nil && !d.check.pass(p) {
+		return 0, errAltered
+	}
 	setDeadline(d.control.SetWriteDeadline, time.Now().Add(transferIdle))
 	return d.ResponseWriter.Write(p)
 }

@@ -5,9 +5,10 @@ CREATE TABLE greenroom_artifacts (
     etag VARCHAR(255) NOT NULL, -- the store's, of the content that was recorded
     sha256 VARCHAR(64), -- NULL until the file has been read, if its bytes did not pass through the server
     stored_at BIGINT NOT NULL,
+    due_at BIGINT, -- not to be read before; NULL if it is not to be read
     CONSTRAINT greenroom_artifacts_pk PRIMARY KEY (location)
 );
-CREATE INDEX greenroom_artifacts_due ON greenroom_artifacts (stored_at) WHERE sha256 IS NULL;
+CREATE INDEX greenroom_artifacts_due ON greenroom_artifacts (due_at) WHERE due_at IS NOT NULL;
 
 -- The files of model versions as they were registered, by the digest that the version's tag greenroom.digest names. The content is
 -- what sha256sum prints for the files, sorted by path, and the digest is its SHA-256.
