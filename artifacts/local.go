@@ -256,6 +256,9 @@ func (l *Local) place(staged, clean string) error {
 		if !errors.Is(err, fs.ErrNotExist) || attempt == maxRaces {
 			return hideNotExist(targetError(err))
 		}
+		if _, gone := l.root.Stat(staged); errors.Is(gone, fs.ErrNotExist) {
+			return hideNotExist(err) // its upload was aborted
+		}
 		if err := l.makeDirs(dir); err != nil {
 			return err
 		}
