@@ -33,7 +33,10 @@ type Local struct {
 	root *os.Root
 }
 
-var _ Store = (*Local)(nil)
+var (
+	_ Store       = (*Local)(nil)
+	_ Multiparter = (*Local)(nil)
+)
 
 // OpenLocal opens the folder dir, creates it if it is missing, and removes what
 // interrupted uploads and deletes left behind. Uploads of other processes that

@@ -38,8 +38,6 @@ const maxTargetBytes = 64 << 10
 // completePoll is how often the second of two calls that complete an upload looks whether the first has ended.
 const completePoll = 50 * time.Millisecond
 
-var _ Multiparter = (*Local)(nil)
-
 // doneUpload remembers what a completed upload was made of, until it is swept.
 type doneUpload struct {
 	Parts  []Part
