@@ -11,6 +11,8 @@ import (
 
 // putArtifact stores body, of size bytes or artifacts.UnknownSize, at a place.
 func (a *API) putArtifact(ctx context.Context, at artifacts.Place, body io.Reader, size int64) error {
+	mayPut := func() error { return a.store.RequireOverwritable(ctx, at.Location()) }
+	body = &guardedReader{body, size, mayPut} // a version may come to Staging or Production while the body is on its way
 	_, err := a.storeArtifact(ctx, at, func() (artifacts.Stored, error) { return at.Store.Put(ctx, at.Path, body, size) })
 	return err
 }
@@ -18,6 +20,9 @@ func (a *API) putArtifact(ctx context.Context, at artifacts.Place, body io.Reade
 // storeArtifact makes a file appear at a place, and records what it is. Once that has happened, an error makes the client do it again.
 // A file that is replaced loses its record before: whatever breaks off then, there is never a record that contradicts its file.
 func (a *API) storeArtifact(ctx context.Context, at artifacts.Place, store func() (artifacts.Stored, error)) (artifacts.Stored, error) {
+	if err := a.store.RequireOverwritable(ctx, at.Location()); err != nil {
+		return artifacts.Stored{}, err
+	}
 	before, recorded, err := a.store.ArtifactRecord(ctx, at.Location())
 	if err != nil {
 		return artifacts.Stored{}, err
@@ -85,6 +90,9 @@ func (a *API) recordAgain(ctx context.Context, at artifacts.Place, before artifa
 
 // deleteArtifact removes a file or folder; what does not exist is removed already.
 func (a *API) deleteArtifact(ctx context.Context, at artifacts.Place) error {
+	if err := a.store.RequireDeletable(ctx, at.Location()); err != nil {
+		return err
+	}
 	if err := a.store.ForgetArtifacts(ctx, at.Location()); err != nil {
 		return err
 	}
@@ -92,4 +100,24 @@ func (a *API) deleteArtifact(ctx context.Context, at artifacts.Place) error {
 		return artifactError(at.Path, err)
 	}
 	return a.store.RecordDeletion(context.WithoutCancel(ctx), at.Location())
+}
+
+// guardedReader asks once more before it gives out the last of a body of left bytes, or artifacts.UnknownSize: a store makes nothing
+// visible before it has that. A refusal is the error of the Read.
+type guardedReader struct {
+	body  io.Reader
+	left  int64
+	guard func() error // nil once it has been asked
+}
+
+func (g *guardedReader) Read(p []byte) (int, error) {
+	n, err := g.body.Read(p)
+	g.left -= int64(n)
+	if g.guard != nil && (g.left == 0 || errors.Is(err, io.EOF)) {
+		if refused := g.guard(); refused != nil {
+			return 0, refused
+		}
+		g.guard = nil
+	}
+	return n, err
 }

@@ -100,7 +100,7 @@ func (t target) String() string {
 	return t.ref
 }
 
-// auditRefusal leaves an entry for a refusal of a known user, and for a failed log-in. A request without a credential
+// auditRefusal leaves an entry for a refusal of a known user, by permissions or to protect a live model version, and for a failed log-in. A request without a credential
 // leaves none, and a flood only its beginning.
 func (a *API) auditRefusal(c *gin.Context, err error, answer errorBody) {
 	var stranger *auth.UnauthenticatedError
@@ -113,7 +113,7 @@ func (a *API) auditRefusal(c *gin.Context, err error, answer errorBody) {
 				return a.suspect(ctx, header)
 			})
 		}
-	case answer.ErrorCode == models.PermissionDenied && p.Credential != "": // nobody has none
+	case (answer.ErrorCode == models.PermissionDenied || answer.ErrorCode == models.ResourceConflict) && p.Credential != "": // nobody has none
 		a.refused(c, a.auditor.refusals, p.Name, a.audit(c, a.action(c)), answer.Message, func(context.Context) (*auth.Principal, error) { return p, nil })
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"greenroom/search"
 )
 
-// place is where an artifact location lies: a folder of the served store, or one below the local default artifact root.
+// place is where an artifact location lies: a folder of the served store, or one below a default artifact root beside it.
 type place struct {
-	local  bool
+	direct bool
 	folder string // as artifacts.CanonicalPath spells it; "" for the whole store
 }
 
@@ -23,7 +23,7 @@ func (o Options) place(location string) (p place, ok bool) {
 	if artifacts.IsProxied(location) {
 		folder, ok = artifacts.ProxiedFolder(location)
 	} else if folder, ok = relativeTo(o.ArtifactsDestination, location); !ok {
-		p.local = true
+		p.direct = true
 		folder, ok = relativeTo(o.ArtifactRoot, location)
 	}
 	if !ok {
@@ -34,17 +34,24 @@ func (o Options) place(location string) (p place, ok bool) {
 	return p, err == nil
 }
 
-// relativeTo gives the path of a local location below a local folder.
+// relativeTo gives the path of a location below another one, if both are folders of this machine or of the same bucket.
 func relativeTo(root, location string) (string, bool) {
 	from, to := splitURI(root), splitURI(location)
-	if root == "" || !from.local() || !to.local() {
+	switch {
+	case root == "" || location == "":
 		return "", false
+	case from.local() && to.local():
+		rel, err := filepath.Rel(from.file(root), to.file(location))
+		if err != nil || !filepath.IsLocal(rel) {
+			return "", false
+		}
+		return filepath.ToSlash(rel), true
+	case from.scheme == "s3" && to.scheme == "s3" && from.host == to.host:
+		// An object's key is not percent-encoded in its URI.
+		rel, ok := strings.CutPrefix(strings.Trim(to.path, "/")+"/", strings.TrimPrefix(strings.Trim(from.path, "/")+"/", "/"))
+		return strings.Trim(rel, "/"), ok
 	}
-	rel, err := filepath.Rel(from.file(root), to.file(location))
-	if err != nil || !filepath.IsLocal(rel) {
-		return "", false
-	}
-	return filepath.ToSlash(rel), true
+	return "", false
 }
 
 // contains tells whether a file or folder is the folder or inside it.
@@ -54,7 +61,7 @@ func contains(folder, file string) bool {
 
 // contains also tells whether both are in the same store.
 func (p place) contains(other place) bool {
-	return p.local == other.local && contains(p.folder, other.folder)
+	return p.direct == other.direct && contains(p.folder, other.folder)
 }
 
 // folderOwner is an experiment with the place of its artifacts.
@@ -227,4 +234,4 @@ func (t *tx) checkOwnFolder(location string) error {
 }
 
 // fold is the place as file systems that ignore case see it.
-func (p place) fold() place { return place{p.local, strings.ToLower(p.folder)} }
+func (p place) fold() place { return place{p.direct, strings.ToLower(p.folder)} }

@@ -32,7 +32,7 @@ func TestPlace_IsWhereTheServerWouldLook(t *testing.T) {
 		p, ok := o.place(location)
 		got := ""
 		switch {
-		case ok && p.local:
+		case ok && p.direct:
 			got = "local:" + p.folder
 		case ok:
 			got = "served:" + p.folder

@@ -37,7 +37,7 @@ type Options struct {
 	// ArtifactRoot is where experiments without a location of their own keep artifacts, such as "mlflow-artifacts:/" or "s3://bucket/prefix".
 	// Without one, a new database gets no experiment 0.
 	ArtifactRoot string
-	// ArtifactsDestination is the local folder behind mlflow-artifacts: locations; empty if there is none.
+	// ArtifactsDestination is what is behind mlflow-artifacts: locations: a local folder or s3://bucket/prefix; empty if there is nothing.
 	ArtifactsDestination string
 	// RefuseLongValues makes a param or tag value over its limit an error; otherwise it is cut, as MLflow does by default.
 	RefuseLongValues bool
@@ -45,6 +45,8 @@ type Options struct {
 	SourcePattern *regexp.Regexp
 	// AllowedSchemes are schemes of locations on other servers, such as "hdfs", that experiments and versions may name all the same.
 	AllowedSchemes []string
+	// AllowLiveChanges lets clients overwrite and delete what model versions in Staging and Production consist of.
+	AllowLiveChanges bool
 	// Now is the clock; nil for the system's.
 	Now func() time.Time
 }

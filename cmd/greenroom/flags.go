@@ -39,6 +39,8 @@ type serverFlags struct {
 	auditLog       string
 	maxRequestSize int64
 
+	allowLiveArtifactChanges bool
+
 	// What MLflow has a variable for, and no flag.
 	refuseLongValues bool
 	sourcePattern    *regexp.Regexp
@@ -83,6 +85,7 @@ func (f *serverFlags) define(set *pflag.FlagSet) {
 	set.VarPF(boolFlag{&f.serveArtifacts, true}, "serve-artifacts", "", "store artifacts through this server (default)").NoOptDefVal = "true"
 	set.VarPF(boolFlag{&f.serveArtifacts, false}, "no-serve-artifacts", "", "let clients reach the artifact store themselves").NoOptDefVal = "true"
 	set.StringVar(&f.artifactsDestination, "artifacts-destination", "./mlartifacts", "folder for the artifacts this server stores")
+	set.BoolVar(&f.allowLiveArtifactChanges, "allow-live-artifact-changes", false, "let clients overwrite and delete the files of model versions in Staging and Production")
 	set.StringVarP(&f.host, "host", "h", "127.0.0.1", "address to listen on; other than loopback, everyone has to log in")
 	set.IntVarP(&f.port, "port", "p", 5000, "port to listen on; 0 takes a free one")
 	set.StringVar(&f.staticPrefix, "static-prefix", "", "prefix of every path, such as /mlflow")
@@ -131,6 +134,7 @@ func (f *serverFlags) environment() map[string]string {
 		"log-level":                   "GREENROOM_LOG_LEVEL",
 		"audit-log":                   "GREENROOM_AUDIT_LOG",
 		"max-request-size":            "GREENROOM_MAX_REQUEST_SIZE",
+		"allow-live-artifact-changes": "GREENROOM_ALLOW_LIVE_ARTIFACT_CHANGES",
 	}
 	maps.Copy(env, identityVariables())
 	for _, foreign := range foreignFlags() {
