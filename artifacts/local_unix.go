@@ -22,6 +22,8 @@ func inode(info fs.FileInfo) uint64 {
 	return 0
 }
 
+// isNoSpace holds for a full disk, a used-up quota, and a file that is larger
+// than the file system or the process's limits allow.
 func isNoSpace(errno syscall.Errno) bool {
-	return errno == syscall.ENOSPC || errno == syscall.EDQUOT
+	return errno == syscall.ENOSPC || errno == syscall.EDQUOT || errno == syscall.EFBIG
 }
