@@ -31,6 +31,7 @@ type API struct {
 	auditor   *auditor
 	limiter   *auth.Limiter // of guesses at the password that someone wants to change
 	passwords *auth.Passwords
+	signer    *urlSigner
 }
 
 // Config is what an operator chooses about the HTTP side.
@@ -51,6 +52,14 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Artifacts are the stores that the server keeps files in.
 	Artifacts artifacts.Stores
+	// PresignedURLs is PresignedAuto, which is what "" means, PresignedServer or PresignedOff.
+	PresignedURLs string
+	// PublicURL is the address, with the static prefix, that clients have as MLFLOW_TRACKING_URI; "" to find it out from each request.
+	PublicURL string
+	// DownloadURLTime is how long a URL for a download is good; 0 for DefaultDownloadURLTime.
+	DownloadURLTime time.Duration
+	// Now is the clock by which URLs expire; nil for the system's.
+	Now func() time.Time
 }
 
 // Authenticator tells who makes a request, from its Authorization header and the address it comes from. It refuses with
@@ -64,6 +73,10 @@ type Authenticator interface {
 // New builds the HTTP handler that serves the store.
 func New(store *models.Store, cfg Config) http.Handler {
 	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version), limiter: auth.NewLimiter(store, time.Now), passwords: auth.NewPasswords()}
+	a.signer = &urlSigner{store: store, now: time.Now}
+	if cfg.Now != nil {
+		a.signer.now = cfg.Now
+	}
 	a.auditor = newAuditor(&auditLines{w: cfg.AuditLog, log: cfg.Log, failed: a.metrics.auditFailures.WithLabelValues("file").Inc})
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()

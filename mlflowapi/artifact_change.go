@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"time"
 
 	"greenroom/artifacts"
 )
@@ -86,6 +87,31 @@ func (a *API) recordAgain(ctx context.Context, at artifacts.Place, before artifa
 		return nil
 	}
 	return a.record(ctx, at, before, false)
+}
+
+// createUpload begins an upload of parts to a place.
+func (a *API) createUpload(ctx context.Context, at multipartPlace) (id string, err error) {
+	id, err = at.parts.CreateUpload(ctx, at.Path)
+	return id, uploadError(at.Path, err)
+}
+
+// completeUpload is putArtifact for a file that has come in parts. Repeated with the same parts, it has the same end.
+func (a *API) completeUpload(ctx context.Context, at multipartPlace, id string, parts []artifacts.Part) error {
+	before, err := at.Store.Open(ctx, at.Path)
+	replaces := err == nil
+	if replaces {
+		before.Close()
+	}
+	stored, err := at.parts.CompleteUpload(ctx, at.Path, id, parts)
+	if err != nil || !replaces || stored.ETag == before.ETag {
+		return uploadError(at.Path, err)
+	}
+	return a.store.RecordChange(ctx)
+}
+
+// presignPut gives out a URL with which a client stores the file in the storage itself.
+func (a *API) presignPut(ctx context.Context, at artifacts.Place, urls artifacts.Presigner, ttl time.Duration) (artifacts.Presigned, error) {
+	return urls.PresignPut(ctx, at.Path, ttl)
 }
 
 // deleteArtifact removes a file or folder; what does not exist is removed already.

@@ -35,11 +35,12 @@ func (a *API) mountArtifacts(root *gin.RouterGroup) {
 		proxy.HEAD("/artifacts/*path", download)
 		proxy.PUT("/artifacts/*path", a.stream(auth.Edit, artifactInPath, a.uploadProxied))
 		proxy.DELETE("/artifacts/*path", a.serve(route{level: auth.Manage, call: onArtifactPath(a.deleteProxied)}))
-		for _, step := range []string{"create", "complete", "abort"} {
-			proxy.POST("/mpu/"+step+"/*path", a.serve(route{level: auth.Edit, call: onArtifactPath(a.unsupported(noMultipartUpload))}))
-		}
-		proxy.GET("/presigned/*path", a.serve(route{level: auth.Read, call: onArtifactPath(a.unsupported(noMultipartDownload))}))
+		proxy.POST("/mpu/create/*path", a.serve(route{level: auth.Edit, call: onUpload(a, a.createMultipartUpload)}))
+		proxy.POST("/mpu/complete/*path", a.serve(route{level: auth.Edit, call: onUpload(a, a.completeMultipartUpload)}))
+		proxy.POST("/mpu/abort/*path", a.serve(route{level: auth.Edit, call: onUpload(a, a.abortMultipartUpload)}))
+		proxy.GET("/presigned/*path", a.serve(route{level: auth.Read, call: a.presignedProxied}))
 	}
+	a.mountTransfers(root)
 	root.GET("/get-artifact", a.stream(auth.Read, runInQuery("run_id", "run_uuid"), a.getArtifact))
 	root.GET("/model-versions/get-artifact", a.stream(auth.Read, modelInQuery, a.getModelVersionArtifact))
 	root.GET("/ajax-api/2.0/mlflow/logged-models/:model_id/artifacts/files", a.stream(auth.Read, loggedModelInPath, a.getLoggedModelArtifact))
@@ -140,16 +141,6 @@ func (a *API) deleteProxied(ctx context.Context, target string) (any, error) {
 		return nil, err
 	}
 	return empty{}, a.deleteArtifact(ctx, at)
-}
-
-// unsupported answers for what a store of plain files can't do; clients then take the plain route.
-func (a *API) unsupported(message string) func(context.Context, string) (any, error) {
-	return func(_ context.Context, target string) (any, error) {
-		if _, err := a.served(target); err != nil {
-			return nil, err
-		}
-		return nil, notImplemented(message)
-	}
 }
 
 type listArtifactsRequest struct {

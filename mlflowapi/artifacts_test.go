@@ -100,6 +100,9 @@ func (s *artifactServer) do(method, path, body string, headers ...string) answer
 	for _, header := range headers {
 		name, value, _ := strings.Cut(header, ": ")
 		request.Header.Set(name, value)
+		if name == "Host" {
+			request.Host = value
+		}
 	}
 	response, err := http.DefaultTransport.RoundTrip(request) // follows no redirect
 	if err != nil {
@@ -346,11 +349,11 @@ func TestProxy_RefusesPathsOutside(t *testing.T) {
 				{"DELETE", "/artifacts/" + path, ""},
 				{"GET", "/artifacts?path=" + path, ""},
 				{"POST", "/mpu/create/" + path, `{"path":"../../x","num_parts":1}`},
-				{"POST", "/mpu/complete/" + path, `{"path":"x","upload_id":"u"}`},
+				{"POST", "/mpu/complete/" + path, `{"path":"x","upload_id":"u","parts":[{"part_number":1,"etag":"e"}]}`},
 				{"POST", "/mpu/abort/" + path, `{"path":"x","upload_id":"u"}`},
 				{"GET", "/presigned/" + path, ""},
 			} {
-				if got := s.do(request.method, base+request.path, request.body, "Content-Type: application/json"); got.status != 400 {
+				if got := s.do(request.method, base+request.path, request.body, "Content-Type: application/json"); got.status != 400 || strings.Contains(got.body, "required parameter") {
 					t.Errorf("%s %s = %d %s, want 400", request.method, request.path, got.status, got.body)
 				}
 			}
@@ -406,19 +409,6 @@ func TestProxy_ActiveContentIsASandboxedDownload(t *testing.T) {
 	})
 }
 
-func TestProxy_MultipartAndPresignedAreNotImplemented(t *testing.T) {
-	bothAPIs(t, func(t *testing.T, s *artifactServer, base string) {
-		for _, step := range []string{"create", "complete", "abort"} {
-			got := s.do("POST", base+"/mpu/"+step+"/1/run/artifacts", `{"path":"big.bin","num_parts":2}`, "Content-Type: application/json")
-			s.want(got, 501, "Multipart upload is not supported for the current artifact repository")
-			if got.code() != "NOT_IMPLEMENTED" {
-				t.Errorf("error_code = %q", got.code())
-			}
-		}
-		s.want(s.do("GET", base+"/presigned/1/run/artifacts/a.txt", ""), 501, "Multipart download is not supported for the current artifact repository")
-	})
-}
-
 func TestProxy_UploadThatBreaksOffLeavesNothing(t *testing.T) {
 	s := newArtifactServer(t)
 	for _, head := range []string{
@@ -456,7 +446,7 @@ func TestProxy_RefusalReachesAClientThatIsStillSending(t *testing.T) {
 func TestProxy_WithoutServedArtifacts(t *testing.T) {
 	s := newArtifactServerWith(t, func(cfg *mlflowapi.Config) { cfg.Artifacts.Served = nil })
 	for _, request := range [][2]string{
-		{"GET", "/artifacts"}, {"GET", "/artifacts/a"}, {"PUT", "/artifacts/a"}, {"DELETE", "/artifacts/a"}, {"POST", "/mpu/create/a"}, {"GET", "/presigned/a"},
+		{"GET", "/artifacts"}, {"GET", "/artifacts/a"}, {"PUT", "/artifacts/a"}, {"DELETE", "/artifacts/a"}, {"GET", "/presigned/a"}, {"PUT", "/transfer/a"},
 	} {
 		got := s.do(request[0], "/api/2.0/mlflow-artifacts"+request[1], "{}", "Content-Type: application/json")
 		s.want(got, 403, "--serve-artifacts")

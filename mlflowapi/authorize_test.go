@@ -164,13 +164,36 @@ func TestProxy_AFileBelongsToTheExperimentsAroundIt(t *testing.T) {
 			t.Errorf("list %q = %d %s, want %d", path, got.status, got.body, want)
 		}
 	}
-	for _, path := range []string{"/mpu/create/", "/mpu/complete/", "/mpu/abort/"} {
-		s.want(s.as("anna", "POST", "/api/2.0/mlflow-artifacts"+path+a+"/x", "{}"), 403, "needs EDIT on experiment "+a+" (has READ)")
-		s.want(s.as("ed", "POST", "/api/2.0/mlflow-artifacts"+path+a+"/x", "{}"), 501, "")
-		s.want(s.as("ed", "POST", "/ajax-api/2.0/mlflow-artifacts"+path+b+"/x", "{}"), 403, "")
+	const body = `{"path":"/home/ed/f.bin","upload_id":"nope","parts":[{"part_number":1,"etag":"e"}]}`
+	for step, want := range map[string]int{"create": 200, "complete": 404, "abort": 200} {
+		mpu := "/2.0/mlflow-artifacts/mpu/" + step + "/"
+		s.want(s.as("anna", "POST", "/api"+mpu+a+"/x", body), 403, "needs EDIT on experiment "+a+" (has READ)")
+		s.want(s.as("ed", "POST", "/api"+mpu+a+"/x", body), want, "")
+		s.want(s.as("ed", "POST", "/ajax-api"+mpu+b+"/x", body), 403, "")
+		s.want(s.as("stranger", "POST", "/api"+mpu+a+"/x", body), 401, "")
+		// The folder is anna's to edit, and the file is another experiment's folder.
+		s.want(s.as("carl", "POST", "/api"+mpu+"team/c", strings.Replace(body, "f.bin", "deep er", 1)), 403, "")
+		for folder, want := range map[string]int{
+			"%25" + fmt.Sprintf("%x", b[0]) + b[1:] + "/r": 400, "%" + fmt.Sprintf("%x", b[0]) + b[1:] + "/r": 403, "./" + b + "/r": 403, "x/../" + b + "/r": 400,
+			a + "%2f..%2f" + b: 400, "%252e%252e/x": 400, "/" + b: 400, "0" + a: 403,
+		} {
+			if got := s.as("ed", "POST", "/api"+mpu+folder, body); got.status != want {
+				t.Errorf("mpu/%s/%s = %d %s, want %d", step, folder, got.status, got.body, want)
+			}
+		}
 	}
-	s.want(s.as("anna", "GET", "/api/2.0/mlflow-artifacts/presigned/"+b+"/x", ""), 403, "")
-	s.want(s.as("anna", "GET", "/api/2.0/mlflow-artifacts/presigned/"+a+"/x", ""), 501, "")
+	const presigned = "/api/2.0/mlflow-artifacts/presigned/"
+	for _, c := range []struct {
+		user, path string
+		want       int
+	}{
+		{"anna", b + "/r/artifacts/f", 403}, {"anna", a + "/r/artifacts/f", 200}, {"anna", a + "/x", 404}, {"ed", a + "/r/artifacts/f", 200}, {"stranger", a + "/r/artifacts/f", 401},
+		{"anna", "%25" + fmt.Sprintf("%x", b[0]) + b[1:] + "/r/artifacts/f", 400}, {"anna", "./" + b + "/r/artifacts/f", 403}, {"anna", "x/../" + b + "/r/artifacts/f", 400},
+	} {
+		if got := s.as(c.user, "GET", presigned+c.path, ""); got.status != c.want {
+			t.Errorf("presigned/%s by %s = %d %s, want %d", c.path, c.user, got.status, got.body, c.want)
+		}
+	}
 }
 
 func TestProxy_WithoutAStoreSaysSoToUsersToo(t *testing.T) {

@@ -49,6 +49,7 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 		lacking  *auth.ForbiddenError
 		throttle *auth.ThrottledError
 		away     *artifacts.UnavailableError
+		noLength lengthRequired
 	)
 	switch {
 	case errors.As(err, &known):
@@ -72,6 +73,9 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 	case errors.As(err, &tooLarge):
 		_, body := answer(models.InvalidParameterValue, tooLarge.Error())
 		return http.StatusRequestEntityTooLarge, body
+	case errors.As(err, &noLength):
+		_, body := answer(models.BadRequest, noLength.Error())
+		return http.StatusLengthRequired, body
 	case errors.As(err, &path):
 		return answer(models.InvalidParameterValue, path.Error())
 	case errors.Is(err, artifacts.ErrNoSpace):

@@ -214,7 +214,7 @@ func (a *API) mount(engine *gin.Engine) {
 	for _, r := range a.pageRoutes() {
 		root.Handle(r.method, "/ajax-api/"+r.version+"/mlflow/"+r.path, a.serve(r))
 	}
-	info := a.serve(route{level: auth.NoPermissions, call: rpc(a.serverInfo)})
+	info := a.serve(route{level: auth.NoPermissions, call: a.serverInfo})
 	root.GET("/api"+serverInfoPath, info)
 	root.GET("/ajax-api"+serverInfoPath, info)
 

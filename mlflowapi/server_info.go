@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"greenroom/artifacts"
 	"greenroom/models"
 )
 
@@ -25,11 +26,18 @@ type serverInfo struct {
 // serverInfoPath is public, as in MLflow: clients ask it before they log in.
 const serverInfoPath = "/3.0/mlflow/server-info"
 
-type serverInfoRequest struct{ loggedIn }
-
-// serverInfo tells clients since 3.16 what this server can do; they keep the answer for a minute.
-func (a *API) serverInfo(context.Context, *serverInfoRequest) (*serverInfo, error) {
-	return &serverInfo{StoreType: "SqlStore", FeaturesEnabled: map[string]bool{"gateway": false}}, nil
+// serverInfo tells clients since 3.16 what this server can do; they keep the answer for a minute. What they hear of transfers they rely
+// on: a download without the URL that was promised fails.
+func (a *API) serverInfo(c *gin.Context) (decoded, error) {
+	store := a.cfg.Artifacts.Served
+	_, inParts := store.(artifacts.Multiparter)
+	urls := a.urls(c, store) != nil
+	info := &serverInfo{
+		StoreType: "SqlStore", FeaturesEnabled: map[string]bool{"gateway": false},
+		MultipartUploadsEnabled: urls && inParts, MultipartDownloadsEnabled: urls,
+		PresignedUploadRunIDSupported: true, PresignedUploadModelIDSupported: true, // the requests are; the storage need not be
+	}
+	return decoded{answer: func(context.Context) (any, error) { return info, nil }}, nil
 }
 
 func plainText(text string) gin.HandlerFunc {

@@ -34,6 +34,7 @@ type serverFlags struct {
 	dev                  bool
 
 	identityFlags
+	urlFlags
 	logFormat      string
 	logLevel       string
 	auditLog       string
@@ -95,6 +96,7 @@ func (f *serverFlags) define(set *pflag.FlagSet) {
 	set.BoolVar(&f.disableSecurity, "disable-security-middleware", false, "no checks of Host and Origin, no X-Frame-Options: any web page can then use the server")
 	set.BoolVar(&f.dev, "dev", false, "same as --log-level debug")
 
+	f.urlFlags.define(set)
 	f.identityFlags.define(set)
 	set.StringVar(&f.logFormat, "log-format", "text", "log lines on standard error as text or json")
 	set.StringVar(&f.logLevel, "log-level", "info", "debug (every request), info, warn or error")
@@ -137,6 +139,7 @@ func (f *serverFlags) environment() map[string]string {
 		"allow-live-artifact-changes": "GREENROOM_ALLOW_LIVE_ARTIFACT_CHANGES",
 	}
 	maps.Copy(env, identityVariables())
+	maps.Copy(env, urlVariables())
 	for _, foreign := range foreignFlags() {
 		if foreign.env != "" {
 			env[foreign.name] = foreign.env
@@ -176,6 +179,9 @@ func (f *serverFlags) readEnvironment(set *pflag.FlagSet, getenv func(string) st
 			return usageError{fmt.Errorf("environment variable MLFLOW_CREATE_MODEL_VERSION_SOURCE_VALIDATION_REGEX is not a regular expression of Go's syntax: %w", err)}
 		}
 	}
+	if err := f.urlFlags.readEnvironment(getenv); err != nil {
+		return err
+	}
 	f.admin.name, f.admin.password = getenv("MLFLOW_AUTH_ADMIN_USERNAME"), getenv("MLFLOW_AUTH_ADMIN_PASSWORD")
 	f.mlflowConfig = getenv("MLFLOW_AUTH_CONFIG_PATH")
 	f.allowedSchemes = trimmed(strings.Split(strings.ToLower(getenv("MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES")), ","))
@@ -191,6 +197,9 @@ func (f *serverFlags) check(set *pflag.FlagSet, notes io.Writer) error {
 		return usageError{err}
 	}
 	if err := f.checkIdentity(notes); err != nil {
+		return usageError{err}
+	}
+	if err := f.urlFlags.check(); err != nil {
 		return usageError{err}
 	}
 	if f.registryStoreURI != "" && f.registryStoreURI != f.backendStoreURI {

@@ -119,6 +119,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	config := mlflowapi.Config{
 		Version: version, StaticPrefix: f.staticPrefix, Log: log, MaxRequestBytes: f.maxRequestSize,
 		Auth: gate.authenticator, TrustedProxies: proxies,
+		PresignedURLs: f.presignedURLs, PublicURL: f.publicURL, DownloadURLTime: f.downloadURLTime,
 		Security: mlflowapi.Security{
 			Disabled: f.disableSecurity, AllowedHosts: f.allowedHosts, AllowedOrigins: f.corsAllowedOrigins,
 			ListenHost: f.host, FrameOptions: f.xFrameOptions,
