@@ -85,13 +85,27 @@ func (s *S3) putObject(ctx context.Context, key string, content []byte) (etag st
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
+	ctx = context.WithoutCancel(ctx)
+	for attempt := 1; ; attempt++ {
+		etag, err = s.tryPutObject(ctx, key, content)
+		if apiCode(err) != "ExistingObjectIsDirectory" || attempt == maxAttempts {
+			return etag, err
+		}
+		// A gateway that keeps objects as files also says so when another call makes the folder above at that moment.
+		if below, belowErr := s.anyBelow(ctx, key); below || belowErr != nil {
+			return etag, err
+		}
+	}
+}
+
+func (s *S3) tryPutObject(ctx context.Context, key string, content []byte) (etag string, err error) {
 	body := lend(content)
 	defer body.takeBack()
 	input := &s3.PutObjectInput{
 		Bucket: &s.bucket, Key: &key, Body: body, ContentLength: aws.Int64(int64(len(content))), ContentType: aws.String(contentType(key)), ExpectedBucketOwner: s.owner,
 	}
 	s.args.onPut(input)
-	answer, err := s.client.PutObject(context.WithoutCancel(ctx), input)
+	answer, err := s.client.PutObject(ctx, input)
 	if err != nil {
 		return "", err
 	}
@@ -294,7 +308,7 @@ func (s *partSource) fill(buffer []byte, n int) (filled int, last bool, err erro
 			s.ahead = ahead
 			s.body = eof{}
 			return n, false, nil
-		case err == io.EOF: //nolint:errorlint // a Reader's
+		case err == io.EOF:
 			return n, true, nil
 		case err != nil:
 			s.err = err

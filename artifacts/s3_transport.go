@@ -118,7 +118,7 @@ func (b *receivedBody) Read(p []byte) (int, error) {
 	b.watch.timer.Stop()
 	b.waited += time.Since(start)
 	b.got += int64(n)
-	if err != nil && err != io.EOF { //nolint:errorlint // a Reader's
+	if err != nil && err != io.EOF {
 		return n, stallOr(b.ctx, err)
 	}
 	if b.waited >= b.watch.patience {

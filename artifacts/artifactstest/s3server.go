@@ -111,7 +111,10 @@ func (s *S3Server) start() error {
 		doomed = s.dir
 	}
 	health := "/" + rand.Text() // nobody else's server answers there
-	args := []string{"--quiet", "--keep-alive", "--health", health, "--port", strings.TrimPrefix(s.Endpoint, "http://"), "posix"}
+	args := []string{
+		"--quiet", "--keep-alive", "--health", health, "--port", strings.TrimPrefix(s.Endpoint, "http://"), "posix",
+		"--disableotmp", // else a put may hang for ever when its folder is deleted meanwhile
+	}
 	if s.sidecar {
 		args = append(args, "--sidecar", sidecar)
 	}

@@ -23,6 +23,7 @@ type serverFlags struct {
 	registryStoreURI     string
 	defaultArtifactRoot  string
 	artifactsDestination string
+	s3PublicEndpointURL  string
 	serveArtifacts       bool
 	host                 string
 	port                 int
@@ -85,7 +86,8 @@ func (f *serverFlags) define(set *pflag.FlagSet) {
 	f.serveArtifacts = true
 	set.VarPF(boolFlag{&f.serveArtifacts, true}, "serve-artifacts", "", "store artifacts through this server (default)").NoOptDefVal = "true"
 	set.VarPF(boolFlag{&f.serveArtifacts, false}, "no-serve-artifacts", "", "let clients reach the artifact store themselves").NoOptDefVal = "true"
-	set.StringVar(&f.artifactsDestination, "artifacts-destination", "./mlartifacts", "folder for the artifacts this server stores")
+	set.StringVar(&f.artifactsDestination, "artifacts-destination", "./mlartifacts", "where this server stores artifacts: a folder, or s3://bucket/prefix")
+	set.StringVar(&f.s3PublicEndpointURL, "s3-public-endpoint-url", "", "URL under which clients reach the S3 server of MLFLOW_S3_ENDPOINT_URL, if they need another one than this server (for presigned URLs)")
 	set.BoolVar(&f.allowLiveArtifactChanges, "allow-live-artifact-changes", false, "let clients overwrite and delete the files of model versions in Staging and Production")
 	set.StringVarP(&f.host, "host", "h", "127.0.0.1", "address to listen on; other than loopback, everyone has to log in")
 	set.IntVarP(&f.port, "port", "p", 5000, "port to listen on; 0 takes a free one")
@@ -125,6 +127,7 @@ func (f *serverFlags) environment() map[string]string {
 		"default-artifact-root":       "MLFLOW_DEFAULT_ARTIFACT_ROOT",
 		"serve-artifacts":             "MLFLOW_SERVE_ARTIFACTS",
 		"artifacts-destination":       "MLFLOW_ARTIFACTS_DESTINATION",
+		"s3-public-endpoint-url":      "GREENROOM_S3_PUBLIC_ENDPOINT_URL",
 		"host":                        "MLFLOW_HOST",
 		"port":                        "MLFLOW_PORT",
 		"static-prefix":               "MLFLOW_STATIC_PREFIX",
@@ -220,10 +223,19 @@ func (f *serverFlags) check(set *pflag.FlagSet, notes io.Writer) error {
 	if f.maxRequestSize < 1<<20 {
 		return usageError{fmt.Errorf("--max-request-size %d: MLflow's clients send up to 1 MiB, so allow at least %d bytes", f.maxRequestSize, 1<<20)}
 	}
-	if s := scheme(f.artifactsDestination); f.serveArtifacts && s != "" && s != "file" {
-		return usageError{fmt.Errorf("--artifacts-destination %s: this server stores artifacts in a local folder only; name one, or let clients reach %s themselves with --no-serve-artifacts --default-artifact-root %[1]s", f.artifactsDestination, s)}
+	if s := scheme(f.artifactsDestination); f.serveArtifacts && !storable(f.artifactsDestination) {
+		return usageError{fmt.Errorf("--artifacts-destination %s: this server stores artifacts in a local folder or in S3 (s3://bucket/prefix); name one, or let clients reach %s themselves with --no-serve-artifacts --default-artifact-root %[1]s", f.artifactsDestination, s)}
 	}
 	return nil
+}
+
+// artifactLocations are those of the stores that the server opens.
+func (f *serverFlags) artifactLocations() artifactLocations {
+	l := artifactLocations{defaultRoot: f.defaultArtifactRoot, s3PublicEndpoint: f.s3PublicEndpointURL}
+	if f.serveArtifacts {
+		l.destination = f.artifactsDestination
+	}
+	return l
 }
 
 // trimmed is a list without blanks and empty entries; nil when nothing is left.

@@ -83,7 +83,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	}
 	destination := ""
 	if f.serveArtifacts {
-		if destination, err = localFolder(f.artifactsDestination); err != nil {
+		if destination, err = destinationFolder(f.artifactsDestination); err != nil {
 			return fmt.Errorf("--artifacts-destination %s: %w", f.artifactsDestination, err)
 		}
 	}
@@ -96,6 +96,11 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 		return err
 	}
 	defer listener.Close()
+	stores, closeStores, err := openArtifacts(ctx, f.artifactLocations(), os.Getenv)
+	if err != nil {
+		return err
+	}
+	defer closeStores()
 
 	store, err := models.Open(ctx, f.backendStoreURI, models.Options{
 		ArtifactRoot: f.defaultArtifactRoot, ArtifactsDestination: destination, RefuseLongValues: f.refuseLongValues, SourcePattern: f.sourcePattern, AllowedSchemes: f.allowedSchemes,
@@ -117,7 +122,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 		return err
 	}
 	config := mlflowapi.Config{
-		Version: version, StaticPrefix: f.staticPrefix, Log: log, MaxRequestBytes: f.maxRequestSize,
+		Version: version, StaticPrefix: f.staticPrefix, Log: log, Artifacts: stores, MaxRequestBytes: f.maxRequestSize,
 		Auth: gate.authenticator, TrustedProxies: proxies,
 		PresignedURLs: f.presignedURLs, PublicURL: f.publicURL, DownloadURLTime: f.downloadURLTime,
 		Security: mlflowapi.Security{
@@ -131,11 +136,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	}
 	defer closeAuditLog()
 	config.AuditLog = auditLog
-	closeArtifacts, err := openArtifacts(f, &config)
-	if err != nil {
-		return err
-	}
-	defer closeArtifacts()
+	checkArtifacts(ctx, stores, log)
 
 	server := &http.Server{
 		Handler:           mlflowapi.New(store, config),
@@ -211,7 +212,7 @@ func announce(w io.Writer, f serverFlags, g gate, target models.Target, addr net
 	}
 	stored := "not stored by this server"
 	if f.serveArtifacts {
-		folder, err := localFolder(f.artifactsDestination)
+		folder, err := destinationFolder(f.artifactsDestination)
 		if err != nil {
 			return err
 		}
