@@ -166,6 +166,10 @@ func (o *objectReader) read(p []byte) (int, error) {
 		if err == io.EOF { //nolint:errorlint // a Reader's
 			return n, nil
 		}
+		if strings.HasPrefix(err.Error(), "checksum did not match") { // the SDK's error has no name
+			// Not resumed: a part comes without a checksum.
+			return 0, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
 		return 0, &brokenBody{err}
 	}
 	if n > 0 {

@@ -17,6 +17,9 @@ var (
 	ErrNotDir = errors.New("artifact path is not a directory")
 	// ErrNoSpace reports that the storage is full, or its quota is used up.
 	ErrNoSpace = errors.New("no space left in the artifact store")
+	// ErrCorrupt reports a file that is not what the storage once took, by the
+	// storage's own checksum.
+	ErrCorrupt = errors.New("the storage has damaged the artifact")
 )
 
 // UnavailableError reports that the storage behind a Store failed, or did not

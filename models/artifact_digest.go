@@ -3,8 +3,10 @@ package models
 import (
 	"context"
 	"strings"
+	"time"
 
 	"greenroom/artifacts"
+	"greenroom/search"
 )
 
 // ArtifactRecord is what the server knows of a file that it keeps. Times are in milliseconds since 1970.
@@ -14,9 +16,11 @@ type ArtifactRecord struct {
 	ETag     string `gorm:"column:etag"`   // the store's, of the recorded content
 	SHA256   string `gorm:"column:sha256"` // lower-case hex; empty until the file has been read
 	StoredAt int64
+	// DueAt is when the file may be read next, if its digest is missing; nil if it is not to be read by itself.
+	DueAt *int64
 }
 
-const artifactColumns = "location, size, etag, COALESCE(sha256, '') AS sha256, stored_at"
+const artifactColumns = "location, size, etag, COALESCE(sha256, '') AS sha256, stored_at, due_at"
 
 // ArtifactRecord gives the record of one file; ok is false if there is none.
 func (s *Store) ArtifactRecord(ctx context.Context, location string) (r ArtifactRecord, ok bool, err error) {
@@ -30,7 +34,7 @@ func (s *Store) ArtifactRecord(ctx context.Context, location string) (r Artifact
 // RecordArtifact notes what a store has just told of a file. One that replaces another is for the audit log: one that
 // appears is logging, one that is replaced may be a registered model's. Without a digest the file is read in the background.
 func (s *Store) RecordArtifact(ctx context.Context, location string, f artifacts.Stored, replaces bool) error {
-	return s.update(ctx, func(t *tx) error {
+	err := s.update(ctx, func(t *tx) error {
 		if !replaces {
 			t.changesNothing()
 		}
@@ -41,6 +45,18 @@ func (s *Store) RecordArtifact(ctx context.Context, location string, f artifacts
 		_, err := t.exec(`INSERT INTO greenroom_artifacts (location, size, etag, sha256, stored_at, due_at) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (location) DO UPDATE SET size = excluded.size, etag = excluded.etag, sha256 = excluded.sha256, stored_at = excluded.stored_at, due_at = excluded.due_at`,
 			location, f.Size, f.ETag, sha256, t.now, due)
+		return err
+	})
+	if err == nil && f.SHA256 == "" {
+		s.tellDigestsDue()
+	}
+	return err
+}
+
+// NoteArtifact makes a file that was found without a record one that is to be read. A record that there is meanwhile stays.
+func (s *Store) NoteArtifact(ctx context.Context, location string, size int64, etag string) error {
+	return s.update(ctx, func(t *tx) error {
+		_, err := t.exec("INSERT INTO greenroom_artifacts (location, size, etag, sha256, stored_at, due_at) VALUES (?, ?, ?, NULL, ?, ?) ON CONFLICT DO NOTHING", location, size, etag, t.now, t.now)
 		return err
 	})
 }
@@ -78,4 +94,98 @@ func (t *tx) forgetArtifacts(location string) error {
 func inside(folder string) (from, to string) {
 	folder = strings.TrimSuffix(folder, "/")
 	return folder + "/", folder + "0" // the character after the slash
+}
+
+// unclaimed is the SQL that leaves rows alone which another replica is just about to claim.
+func (t *tx) unclaimed() string {
+	if t.s.dialect == search.PostgreSQL {
+		return " FOR UPDATE SKIP LOCKED"
+	}
+	return ""
+}
+
+// DigestsDue hears of work for the background: files to be read and versions without a digest. Work of other replicas and of
+// earlier runs is not told of.
+func (s *Store) DigestsDue() <-chan struct{} { return s.digestsDue }
+
+func (s *Store) tellDigestsDue() {
+	select {
+	case s.digestsDue <- struct{}{}:
+	default: // somebody is about to look
+	}
+}
+
+// ClaimArtifact gives a recorded file that is due to be read, and keeps other replicas off it for a time; ok is false if there is none.
+func (s *Store) ClaimArtifact(ctx context.Context, lease time.Duration) (r ArtifactRecord, ok bool, err error) {
+	const due = " FROM greenroom_artifacts WHERE due_at <= ? ORDER BY due_at LIMIT 1"
+	err = s.claim(ctx, "SELECT 1"+due, func(t *tx) error {
+		r, ok, err = pickOne[ArtifactRecord](t, "UPDATE greenroom_artifacts SET due_at = ? WHERE location = (SELECT location"+due+t.unclaimed()+") RETURNING "+artifactColumns,
+			t.now+lease.Milliseconds(), t.now)
+		return err
+	})
+	return r, ok, err
+}
+
+// claim runs fn if there is something due. The look before spares the database's one writer where there mostly is nothing.
+func (s *Store) claim(ctx context.Context, anything string, fn func(*tx) error) error {
+	found := false
+	err := s.look(ctx, func(t *tx) (err error) {
+		_, found, err = pickOne[int](t, anything, t.now)
+		return err
+	})
+	if err != nil || !found {
+		return err
+	}
+	return s.update(ctx, fn)
+}
+
+// PutOffArtifact lets a file that is due be read after a pause; without one never, unless it is asked for.
+func (s *Store) PutOffArtifact(ctx context.Context, r ArtifactRecord, pause time.Duration) error {
+	return s.update(ctx, func(t *tx) error {
+		var due any
+		if pause > 0 {
+			due = t.now + pause.Milliseconds()
+		}
+		_, err := t.exec("UPDATE greenroom_artifacts SET due_at = ? WHERE location = ? AND etag = ? AND sha256 IS NULL", due, r.Location, r.ETag)
+		return err
+	})
+}
+
+// FillArtifactDigest adds the digest to the record of a file that has been read. The record of what is there now says so
+// itself: nothing happens if it is of another content.
+func (s *Store) FillArtifactDigest(ctx context.Context, r ArtifactRecord, sha256 string) error {
+	return s.update(ctx, func(t *tx) error {
+		_, err := t.exec("UPDATE greenroom_artifacts SET sha256 = ?, due_at = NULL WHERE location = ? AND etag = ? AND sha256 IS NULL", sha256, r.Location, r.ETag)
+		return err
+	})
+}
+
+// MoveArtifactRecord notes that the content of a record lies in the store under another ETag, as it does after a restore.
+func (s *Store) MoveArtifactRecord(ctx context.Context, r ArtifactRecord, etag string) error {
+	return s.update(ctx, func(t *tx) error {
+		_, err := t.exec("UPDATE greenroom_artifacts SET etag = ? WHERE location = ? AND etag = ? AND sha256 = ?", etag, r.Location, r.ETag, r.SHA256)
+		return err
+	})
+}
+
+// ArtifactRecords gives up to limit records in the order of their locations, after one location.
+func (s *Store) ArtifactRecords(ctx context.Context, after string, limit int) (found []ArtifactRecord, err error) {
+	err = s.look(ctx, func(t *tx) error {
+		found, err = pick[ArtifactRecord](t, "SELECT "+artifactColumns+" FROM greenroom_artifacts WHERE location > ? ORDER BY location LIMIT ?", after, limit)
+		return err
+	})
+	return found, err
+}
+
+// RecordedArtifacts tells which of some locations are recorded.
+func (s *Store) RecordedArtifacts(ctx context.Context, locations []string) (recorded map[string]bool, err error) {
+	recorded = map[string]bool{}
+	err = s.look(ctx, func(t *tx) error {
+		rows, err := pick[string](t, "SELECT location FROM greenroom_artifacts WHERE location IN ?", locations)
+		for _, location := range rows {
+			recorded[location] = true
+		}
+		return err
+	})
+	return recorded, err
 }

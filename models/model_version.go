@@ -76,6 +76,9 @@ func (s *Store) CreateModelVersion(ctx context.Context, n NewModelVersion) (v *M
 		v, err = t.createVersion(n)
 		return err
 	})
+	if err == nil {
+		s.tellDigestsDue()
+	}
 	return v, err
 }
 
@@ -107,7 +110,7 @@ func (o Options) checkNewVersion(n *NewModelVersion) error {
 			return err
 		}
 	}
-	n.Tags = lastPerKey(n.Tags)
+	n.Tags = slices.DeleteFunc(lastPerKey(n.Tags), func(tag Tag) bool { return tag.Key == TagDigest }) // of another version, perhaps in another registry
 	for _, tag := range n.Tags {
 		if err := checkVersionTag(tag); err != nil {
 			return err
@@ -160,6 +163,9 @@ func (t *tx) createVersion(n NewModelVersion) (*ModelVersion, error) {
 		}
 	}
 	if err := t.rememberCreation(fingerprint, n.Name, version); err != nil {
+		return nil, err
+	}
+	if err := t.digestDue(n, version); err != nil {
 		return nil, err
 	}
 	return v, t.touchModel(n.Name)
@@ -276,6 +282,9 @@ func (s *Store) DeleteModelVersion(ctx context.Context, name string, version int
 		if err != nil {
 			return err
 		}
+		if err := t.dropDigestDue(name, version); err != nil {
+			return err
+		}
 		return t.touchModel(name)
 	})
 }
@@ -285,7 +294,13 @@ func (s *Store) SetModelVersionTag(ctx context.Context, name string, version int
 	if err := checkVersionTag(tag); err != nil {
 		return err
 	}
-	return s.changeVersion(ctx, name, version, func(t *tx, _ *ModelVersion) error {
+	return s.changeVersion(ctx, name, version, func(t *tx, v *ModelVersion) error {
+		if tag.Key == TagDigest {
+			if !slices.Contains(v.Tags, tag) {
+				return digestIsOurs()
+			}
+			t.changesNothing()
+		}
 		t.noteTag(tag)
 		return t.setVersionTags(name, version, []Tag{tag})
 	})
@@ -295,6 +310,9 @@ func (s *Store) SetModelVersionTag(ctx context.Context, name string, version int
 func (s *Store) DeleteModelVersionTag(ctx context.Context, name string, version int64, key string) error {
 	if err := checkName("key", key); err != nil {
 		return err
+	}
+	if key == TagDigest {
+		return digestIsOurs()
 	}
 	return s.changeVersion(ctx, name, version, func(t *tx, _ *ModelVersion) error {
 		t.note("tag", key)

@@ -177,6 +177,9 @@ func (s *Store) RenameRegisteredModel(ctx context.Context, name, newName string)
 		if err := t.forgetCreations(name); err != nil {
 			return err
 		}
+		if err := t.renameDigestsDue(name, newName); err != nil {
+			return err
+		}
 		if err := t.moveGrants(name, newName); err != nil {
 			return err
 		}
@@ -200,6 +203,9 @@ func (s *Store) DeleteRegisteredModel(ctx context.Context, name string) error {
 			}
 		}
 		if err := t.forgetCreations(name); err != nil {
+			return err
+		}
+		if err := t.dropDigestsDue(name); err != nil {
 			return err
 		}
 		return t.dropGrants(name)

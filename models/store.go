@@ -58,6 +58,7 @@ type Store struct {
 	read, write *gorm.DB
 	dialect     search.Dialect
 	identity    identityState
+	digestsDue  chan struct{}
 }
 
 // Open opens the database at uri, creates or upgrades Greenroom's part of it, and refuses one whose MLflow schema is of another revision (*schema.RefusedError).
@@ -72,7 +73,7 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &Store{opts: opts}
+	s := &Store{opts: opts, digestsDue: make(chan struct{}, 1)}
 	if err := s.connect(target); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", target, err)
 	}
