@@ -205,15 +205,19 @@ func (s *Store) DeleteExperiment(ctx context.Context, id int64) error {
 }
 
 // RestoreExperiment brings back a deleted experiment and all its runs, also those deleted one by one before it, as MLflow does.
+// Runs that are being deleted for good stay deleted.
 func (s *Store) RestoreExperiment(ctx context.Context, id int64) error {
 	return s.update(ctx, func(t *tx) error {
-		if _, err := t.experiment(id, DeletedOnly); err != nil {
+		if _, err := t.pickExperiment(id, DeletedOnly, t.forUpdate()); err != nil {
+			return err
+		}
+		if err := t.requireUnmarked(GarbageExperiment, strconv.FormatInt(id, 10), id); err != nil {
 			return err
 		}
 		if _, err := t.exec("UPDATE experiments SET lifecycle_stage = ?, last_update_time = ? WHERE experiment_id = ?", Active, t.now, id); err != nil {
 			return err
 		}
-		_, err := t.exec("UPDATE runs SET lifecycle_stage = ?, deleted_time = NULL WHERE experiment_id = ?", Active, id)
+		_, err := t.exec("UPDATE runs SET lifecycle_stage = ?, deleted_time = NULL WHERE experiment_id = ? AND NOT EXISTS (SELECT 1 FROM greenroom_gc WHERE kind = ? AND id = run_uuid)", Active, id, GarbageRun)
 		return err
 	})
 }

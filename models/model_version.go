@@ -120,8 +120,14 @@ func (o Options) checkNewVersion(n *NewModelVersion) error {
 }
 
 func (t *tx) createVersion(n NewModelVersion) (*ModelVersion, error) {
+	if err := t.lockGarbage(true); err != nil {
+		return nil, err
+	}
 	origin, err := t.origin(n)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.checkNotGarbage(n, origin); err != nil {
 		return nil, err
 	}
 	if _, err := t.lockModel(n.Name); err != nil {

@@ -231,6 +231,16 @@ func (s *Store) RestoreRun(ctx context.Context, id string) error {
 			return err
 		}
 		t.note("experiment_id", r.ExperimentID)
+		// In the order in which greenroom gc locks.
+		if _, err := t.pickExperiment(r.ExperimentID, ViewAll, t.forShare()); err != nil {
+			return err
+		}
+		if _, err := t.pickRun(id, t.forUpdate()); err != nil {
+			return err
+		}
+		if err := t.requireUnmarked(GarbageRun, id, r.ExperimentID); err != nil {
+			return err
+		}
 		_, err = t.exec("UPDATE runs SET lifecycle_stage = ?, deleted_time = NULL WHERE run_uuid = ?", Active, id)
 		return err
 	})
