@@ -56,7 +56,7 @@ type Kept struct {
 // GarbageFilter selects what to delete for good. If any ids are given, only these are selected.
 type GarbageFilter struct {
 	// OlderThan is how long something must have been deleted at least; 0 for any time.
-	OlderThan                            time.Duration
+	OlderThan                             time.Duration
 	RunIDs, LoggedModelIDs, ExperimentIDs []string
 	// Stored tells whether an artifact location lies in one of the server's stores. What has artifacts elsewhere is kept.
 	Stored func(location string) bool
