@@ -411,8 +411,12 @@ func (l *Local) dropUpload(id string) error {
 	return l.root.RemoveAll(doomed)
 }
 
-// SweepUploads implements Multiparter. It drops what is remembered of completed uploads, too; they don't count.
+// SweepUploads implements Multiparter. It drops what is remembered of completed uploads, too, and what uploads and deletes of
+// processes that were killed left behind; these don't count.
 func (l *Local) SweepUploads(ctx context.Context, before time.Time) (dropped int, err error) {
+	if err := l.sweepStaging(); err != nil {
+		return 0, err
+	}
 	entries, err := fs.ReadDir(l.root.FS(), multipartDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("read folder of multipart uploads: %w", err)

@@ -39,8 +39,8 @@ type Garbage struct {
 	LoggedModels int `json:"logged_models,omitempty"`
 	// Folders are the artifact locations that belong to it alone, those of an experiment's runs and logged models first.
 	Folders []string `json:"-"`
-
-	Foreign []string `json:"-"`
+	// Blocked tells what else lies in one of the folders of what is marked: they can't be deleted before that is moved.
+	Blocked string `json:"-"`
 }
 
 func (g Garbage) String() string { return g.Kind.words() + " " + g.ID }
@@ -203,6 +203,11 @@ func (t *tx) markedGarbage() ([]Garbage, error) {
 	}
 	for i := range items {
 		t.describeGarbage(&items[i], all, owners)
+		for _, folder := range items[i].Folders {
+			if owner := owners.inside(folder, items[i]); owner != "" {
+				items[i].Blocked = alsoHolds(folder, owner)
+			}
+		}
 	}
 	return items, nil
 }
@@ -584,10 +589,14 @@ func (j garbageJudge) folders(g Garbage) verdict {
 				"or leave the files where they are with --keep-artifacts", folder)}
 		}
 		if owner := j.owners.inside(folder, g); owner != "" {
-			return verdict{reason: fmt.Sprintf("its folder %s also holds artifacts of %s", folder, owner)}
+			return verdict{reason: alsoHolds(folder, owner)}
 		}
 	}
 	return verdict{}
+}
+
+func alsoHolds(folder, owner string) string {
+	return fmt.Sprintf("its folder %s also holds artifacts of %s", folder, owner)
 }
 
 // folderKeys are canonical names of the folder that a location means: two spellings of one folder have one in common, and a

@@ -17,9 +17,9 @@ import (
 func (s *Store) DeleteGarbage(ctx context.Context, g Garbage) error {
 	switch g.Kind {
 	case GarbageRun:
-		return s.deleteRunForGood(ctx, g, "")
+		return s.deleteRunForGood(ctx, g, g)
 	case GarbageLoggedModel:
-		return s.deleteModelForGood(ctx, g, "")
+		return s.deleteModelForGood(ctx, g, g)
 	}
 	return s.deleteExperimentForGood(ctx, g)
 }
@@ -137,9 +137,12 @@ func rowsOfExperiment(id int64) []condition {
 	return append(rows, associations("experiment", strconv.FormatInt(id, 10))...)
 }
 
-// deleteRunForGood removes a run, alone or with its experiment; with is the experiment then.
-func (s *Store) deleteRunForGood(ctx context.Context, g Garbage, with string) error {
+// deleteRunForGood removes a run that is marked, by itself or with its experiment.
+func (s *Store) deleteRunForGood(ctx context.Context, g, marked Garbage) error {
 	return s.inBatches(withGCAudit(ctx, g), func(t *tx) (bool, error) {
+		if still, err := t.isMarked(marked); err != nil || !still {
+			return true, err
+		}
 		run, err := t.pickRun(g.ID, t.forUpdate())
 		if isNotFound(err) {
 			t.changesNothing()
@@ -151,7 +154,7 @@ func (s *Store) deleteRunForGood(ctx context.Context, g Garbage, with string) er
 		if all, err := t.deleteSome(rowsOfRun(g.ID)...); err != nil || !all {
 			return false, err
 		}
-		t.noteGarbage(deref(run.Name), run.ExperimentID, with)
+		t.noteGarbage(deref(run.Name), run.ExperimentID, g, marked)
 		if _, err := t.exec("UPDATE assessments SET run_id = NULL WHERE run_id = ?", g.ID); err != nil {
 			return false, err
 		}
@@ -162,8 +165,12 @@ func (s *Store) deleteRunForGood(ctx context.Context, g Garbage, with string) er
 	})
 }
 
-func (s *Store) deleteModelForGood(ctx context.Context, g Garbage, with string) error {
+// deleteModelForGood removes a logged model that is marked, by itself or with its experiment.
+func (s *Store) deleteModelForGood(ctx context.Context, g, marked Garbage) error {
 	return s.inBatches(withGCAudit(ctx, g), func(t *tx) (bool, error) {
+		if still, err := t.isMarked(marked); err != nil || !still {
+			return true, err
+		}
 		m, ok, err := pickOne[LoggedModel](t, "SELECT "+loggedModelColumns+" FROM logged_models WHERE model_id = ?"+t.forUpdate(), g.ID)
 		if err != nil {
 			return false, err
@@ -175,7 +182,7 @@ func (s *Store) deleteModelForGood(ctx context.Context, g Garbage, with string) 
 		if all, err := t.deleteSome(rowsOfModel(g.ID)...); err != nil || !all {
 			return false, err
 		}
-		t.noteGarbage(m.Name, m.ExperimentID, with)
+		t.noteGarbage(m.Name, m.ExperimentID, g, marked)
 		if _, err := t.exec("DELETE FROM logged_models WHERE model_id = ?", g.ID); err != nil {
 			return false, err
 		}
@@ -199,17 +206,20 @@ func (s *Store) deleteExperimentForGood(ctx context.Context, g Garbage) error {
 		return err
 	}
 	for _, model := range models {
-		if err := s.deleteModelForGood(ctx, Garbage{Kind: GarbageLoggedModel, ID: model}, g.String()); err != nil {
+		if err := s.deleteModelForGood(ctx, Garbage{Kind: GarbageLoggedModel, ID: model}, g); err != nil {
 			return err
 		}
 	}
 	for _, run := range runs {
-		if err := s.deleteRunForGood(ctx, Garbage{Kind: GarbageRun, ID: run}, g.String()); err != nil {
+		if err := s.deleteRunForGood(ctx, Garbage{Kind: GarbageRun, ID: run}, g); err != nil {
 			return err
 		}
 	}
 	return s.inBatches(withGCAudit(ctx, g), func(t *tx) (bool, error) {
-		if err := t.dropOldGrants(g.ID); err != nil { // first: see deletePermissions
+		if still, err := t.isMarked(g); err != nil || !still { // or else the id may be another experiment's by now
+			return true, err
+		}
+		if err := t.dropOldGrants(g.ID); err != nil { // before other locks: see deletePermissions
 			return false, err
 		}
 		e, err := t.pickExperiment(id, ViewAll, t.forUpdate())
@@ -223,7 +233,7 @@ func (s *Store) deleteExperimentForGood(ctx context.Context, g Garbage) error {
 		if all, err := t.deleteSome(rowsOfExperiment(id)...); err != nil || !all {
 			return false, err
 		}
-		t.noteGarbage(e.Name, e.ID, "")
+		t.noteGarbage(e.Name, e.ID, g, g)
 		if _, err := t.exec("DELETE FROM experiments WHERE experiment_id = ?", id); err != nil {
 			return false, err
 		}
@@ -231,28 +241,26 @@ func (s *Store) deleteExperimentForGood(ctx context.Context, g Garbage) error {
 	})
 }
 
-func (t *tx) noteGarbage(name string, experiment int64, with string) {
+func (t *tx) noteGarbage(name string, experiment int64, g, marked Garbage) {
 	t.note("name", name)
 	t.note("experiment_id", experiment)
-	if with != "" {
-		t.note("with", with)
+	if g.Kind != marked.Kind {
+		t.note("with", marked.String())
 	}
+}
+
+// isMarked tells whether nobody else has finished with it.
+func (t *tx) isMarked(g Garbage) (bool, error) {
+	_, still, err := pickOne[int](t, "SELECT 1 FROM greenroom_gc WHERE kind = ? AND id = ?", g.Kind, g.ID)
+	if !still {
+		t.changesNothing()
+	}
+	return still, err
 }
 
 func (t *tx) unmark(g Garbage) error {
 	_, err := t.exec("DELETE FROM greenroom_gc WHERE kind = ? AND id = ?", g.Kind, g.ID)
 	return err
-}
-
-// ForgetArtifacts drops what is known of the files at and below a location, in the spelling of artifacts.Place.
-func (s *Store) ForgetArtifacts(ctx context.Context, location string) error {
-	location = strings.TrimSuffix(location, "/")
-	return s.inBatches(unaudited(ctx), func(t *tx) (bool, error) {
-		return t.deleteSome(
-			condition{"greenroom_artifacts", "location = ?", []any{location}},
-			condition{"greenroom_artifacts", "location >= ? AND location < ?", []any{location + "/", location + "0"}}, // which comes after "/"
-		)
-	})
 }
 
 // DropManifests drops the manifests that no version names any more, and tells how many there were.

@@ -37,6 +37,8 @@ type Options struct {
 	// ArtifactRoot is where experiments without a location of their own keep artifacts, such as "mlflow-artifacts:/" or "s3://bucket/prefix".
 	// Without one, a new database gets no experiment 0.
 	ArtifactRoot string
+	// NoDefaultExperiment leaves experiment 0 missing, if it is: for maintenance, which is no start of a server.
+	NoDefaultExperiment bool
 	// ArtifactsDestination is what is behind mlflow-artifacts: locations: a local folder or s3://bucket/prefix; empty if there is nothing.
 	ArtifactsDestination string
 	// RefuseLongValues makes a param or tag value over its limit an error; otherwise it is cut, as MLflow does by default.
@@ -78,7 +80,7 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open database %s: %w", target, err)
 	}
 	location := ""
-	if opts.ArtifactRoot != "" {
+	if opts.ArtifactRoot != "" && !opts.NoDefaultExperiment {
 		location = appendToURI(opts.ArtifactRoot, "0")
 	}
 	db, err := s.write.DB()
