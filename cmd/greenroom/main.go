@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	root.AddCommand(newServerCommand(), newModelsCommand(), newRunsCommand(),
 		newUserCommand(), newTokenCommand(), newGroupCommand(), newRoleCommand(), newAuthCommand(), newKeyCommand(),
-		newDBCommand(), newVersionCommand())
+		newDBCommand(), newGCCommand(), newVersionCommand())
 	usage(root)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
@@ -68,6 +68,9 @@ func exitCode(err error) int {
 	}
 	if missing := (*notFoundError)(nil); errors.As(err, &missing) {
 		return exitNotFound
+	}
+	if refused := (refusedError{}); errors.As(err, &refused) {
+		return exitRefused
 	}
 	if refusal := (*apiError)(nil); errors.As(err, &refusal) {
 		return refusal.exitCode()

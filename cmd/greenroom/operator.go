@@ -76,8 +76,13 @@ func (a *admin) chosenDatabase() (string, error) {
 	return a.database, nil
 }
 
-// openAsOperator opens a database that a server could use at once: a mistyped name must not make a new one.
+// openAsOperator opens a database for commands that know nothing of artifacts.
 func openAsOperator(ctx context.Context, uri string) (*models.Store, error) {
+	return openPrepared(ctx, uri, models.Options{})
+}
+
+// openPrepared opens a database that a server could use at once: a mistyped name must not make a new one.
+func openPrepared(ctx context.Context, uri string, options models.Options) (*models.Store, error) {
 	status, err := models.Inspect(ctx, uri)
 	if err != nil {
 		return nil, err
@@ -88,7 +93,7 @@ func openAsOperator(ctx context.Context, uri string) (*models.Store, error) {
 	if status.State == schema.Empty || len(status.Pending) > 0 {
 		return nil, fmt.Errorf("the database %s is not set up for this Greenroom: check its name, and run greenroom db upgrade --backend-store-uri %[1]s", redacted(uri))
 	}
-	return models.Open(ctx, uri, models.Options{})
+	return models.Open(ctx, uri, options)
 }
 
 // operatorClient sends its requests to an API in this process, which lets the operator do everything.

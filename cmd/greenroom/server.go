@@ -21,6 +21,7 @@ import (
 	"greenroom/mlflowapi"
 	"greenroom/models"
 	"greenroom/models/schema"
+	"greenroom/upkeep"
 )
 
 func newServerCommand() *cobra.Command {
@@ -137,6 +138,17 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	defer closeAuditLog()
 	config.AuditLog = auditLog
 	checkArtifacts(ctx, stores, log)
+	sweeper := upkeep.Sweeper{Store: store, Stores: stores, UploadLifetime: upkeep.UploadLifetime, Log: log, Now: time.Now}
+	sweeping := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer close(sweeping)
+		sweeper.Run(ctx, upkeep.SweepEvery)
+	}()
+	defer func() {
+		cancel()
+		<-sweeping
+	}()
 
 	server := &http.Server{
 		Handler:           mlflowapi.New(store, config),
