@@ -614,8 +614,6 @@ func (o Options) folderKeys(location string) []string {
 	case !uri.local():
 		if p, ok := o.place(location); ok {
 			add(p.store(), p.folder)
-		} else if rest, ok := belowURI(o.ArtifactsDestination, location); ok {
-			add(place{}.store(), rest)
 		} else {
 			add(uri.scheme+":/"+uri.host, strings.Join(uri.segments(), "/"))
 		}
@@ -640,7 +638,7 @@ func (o Options) folderKeys(location string) []string {
 
 // store names the store of a place.
 func (p place) store() string {
-	if p.local {
+	if p.direct {
 		return "root:"
 	}
 	return "served:"
@@ -654,19 +652,6 @@ func realLocation(location string) string {
 		}
 	}
 	return location
-}
-
-// belowURI gives the path of a location below another one, on a server.
-func belowURI(root, location string) (string, bool) {
-	if r := splitURI(root); root == "" || r.local() {
-		return "", false
-	}
-	r, l := splitURI(root), splitURI(location)
-	want, have := r.segments(), l.segments()
-	if r.scheme != l.scheme || !strings.EqualFold(r.host, l.host) || len(have) < len(want) || !slices.Equal(have[:len(want)], want) {
-		return "", false
-	}
-	return strings.Join(have[len(want):], "/"), true
 }
 
 // upwards visits a folder's key and those of the folders around it, the innermost first, until visit gives false.
