@@ -152,7 +152,7 @@ func (f *gcFlags) run(cmd *cobra.Command) error {
 		}
 		report.Deleted = append(report.Deleted, r.Garbage)
 		if !f.asJSON {
-			fmt.Fprintf(out, "deleted %s\n", printable(r.Garbage.String()))
+			fmt.Fprintf(out, "deleted %s\n", printable(r.String()))
 		}
 	})
 	plan.Kept = append(plan.Kept, kept...)
@@ -343,6 +343,6 @@ func remark(item upkeep.GCItem, unfinished bool) string {
 
 func printKept(w io.Writer, kept []models.Kept) {
 	for _, k := range kept {
-		fmt.Fprintf(w, "kept %s: %s\n", printable(k.Garbage.String()), printable(k.Reason))
+		fmt.Fprintf(w, "kept %s: %s\n", printable(k.String()), printable(k.Reason))
 	}
 }
