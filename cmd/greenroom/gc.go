@@ -19,7 +19,6 @@ import (
 
 	"greenroom/artifacts"
 	"greenroom/auth"
-	"greenroom/mlflowapi"
 	"greenroom/models"
 	"greenroom/upkeep"
 )
@@ -218,27 +217,26 @@ func (f *gcFlags) open(ctx context.Context, set *pflag.FlagSet) (*models.Store, 
 	options := models.Options{NoDefaultExperiment: true}
 	var err error
 	if f.server.serveArtifacts || f.server.defaultArtifactRoot != "" {
-		if options.ArtifactRoot, err = artifactRoot(f.server); err != nil {
+		if f.server.defaultArtifactRoot, err = artifactRoot(f.server); err != nil {
 			return nil, artifacts.Stores{}, nil, err
 		}
-		f.server.defaultArtifactRoot = options.ArtifactRoot
+		options.ArtifactRoot = f.server.defaultArtifactRoot
 	}
 	if f.server.serveArtifacts {
-		if options.ArtifactsDestination, err = localFolder(f.server.artifactsDestination); err != nil {
-			return nil, artifacts.Stores{}, nil, err
+		if options.ArtifactsDestination, err = destinationFolder(f.server.artifactsDestination); err != nil {
+			return nil, artifacts.Stores{}, nil, fmt.Errorf("--artifacts-destination %s: %w", f.server.artifactsDestination, err)
 		}
 	}
 	store, err := openPrepared(ctx, f.server.backendStoreURI, options)
 	if err != nil {
 		return nil, artifacts.Stores{}, nil, err
 	}
-	var config mlflowapi.Config
-	closeArtifacts, err := openArtifacts(f.server, &config)
+	stores, closeStores, err := openArtifacts(ctx, f.server.artifactLocations(), os.Getenv)
 	if err != nil {
 		return nil, artifacts.Stores{}, nil, errors.Join(err, store.Close())
 	}
-	return store, config.Artifacts, func() {
-		closeArtifacts()
+	return store, stores, func() {
+		closeStores()
 		store.Close()
 	}, nil
 }
