@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -189,13 +190,16 @@ func newRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
 		o.RateLimiter = ratelimit.None
-		hung := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
-			if isTimeout(err) {
+		broken := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			switch {
+			case isTimeout(err):
 				return aws.FalseTernary
+			case errors.Is(err, io.ErrUnexpectedEOF): // in the middle of an answer, of which the SDK knows only that it is no XML
+				return aws.TrueTernary
 			}
 			return aws.UnknownTernary
 		})
-		o.Retryables = append([]retry.IsErrorRetryable{hung}, o.Retryables...)
+		o.Retryables = append([]retry.IsErrorRetryable{broken}, o.Retryables...)
 	})
 }
 

@@ -41,7 +41,11 @@ func (s *S3) Put(ctx context.Context, p string, body io.Reader, size int64) (Sto
 	case source.err != nil && errors.Is(err, source.err):
 		return Stored{}, fmt.Errorf("put artifact %q: %w", clean, err)
 	case err != nil:
-		return Stored{}, s.describe(ctx, "put", clean, err)
+		err = s.describe(ctx, "put", clean, err)
+		if errors.Is(err, ErrPart) || errors.Is(err, ErrNoUpload) {
+			err = &UnavailableError{Err: errors.New(err.Error())} // of parts that the caller knows nothing of
+		}
+		return Stored{}, err
 	}
 	return Stored{Size: source.read, ETag: etag, SHA256: hex.EncodeToString(source.sum.Sum(nil))}, nil
 }
