@@ -8,11 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
@@ -48,30 +49,40 @@ func (s *S3) create(ctx context.Context, key string) (id string, err error) {
 // encodedID marks an upload id that can't stand in a URL as S3 made it.
 const encodedID = "~"
 
+// maxUploadIDBytes is far above what servers use.
+const maxUploadIDBytes = 1024
+
 func encodeUploadID(id string) string {
-	unreserved := func(c rune) bool {
-		return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("-._~", c)
-	}
-	if !strings.HasPrefix(id, encodedID) && strings.IndexFunc(id, func(c rune) bool { return !unreserved(c) }) < 0 {
+	if isPlainID(id) {
 		return id
 	}
 	return encodedID + base64.RawURLEncoding.EncodeToString([]byte(id))
 }
 
-// decodeUploadID gives S3's id. A wrong one is ErrNoUpload.
+// isPlainID tells whether an id needs no escaping in a URL.
+func isPlainID(id string) bool {
+	unreserved := func(c rune) bool {
+		return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("-._~", c)
+	}
+	return !strings.HasPrefix(id, encodedID) && strings.IndexFunc(id, func(c rune) bool { return !unreserved(c) }) < 0
+}
+
+// decodeUploadID gives S3's id. What can't be one is ErrNoUpload: a client may send anything, and a gateway that keeps
+// uploads in folders must not be led into others.
 func decodeUploadID(id string) (string, error) {
-	encoded, ok := strings.CutPrefix(id, encodedID)
-	if !ok {
-		encoded = ""
+	decoded := id
+	if encoded, ok := strings.CutPrefix(id, encodedID); ok {
+		text, err := base64.RawURLEncoding.DecodeString(encoded)
+		if err != nil {
+			return "", ErrNoUpload
+		}
+		decoded = string(text)
 	}
-	decoded, err := base64.RawURLEncoding.DecodeString(encoded)
-	switch {
-	case id == "" || err != nil:
+	dots := slices.ContainsFunc(strings.Split(decoded, "/"), func(s string) bool { return strings.Trim(s, ".") == "" })
+	if len(id) > maxUploadIDBytes || dots || encodeUploadID(decoded) != id || strings.ContainsFunc(decoded, unicode.IsControl) {
 		return "", ErrNoUpload
-	case ok:
-		return string(decoded), nil
 	}
-	return id, nil
+	return decoded, nil
 }
 
 // upload is the key of an artifact path with S3's id of an upload of it.
@@ -96,15 +107,7 @@ func (s *S3) PutPart(ctx context.Context, p, id string, number int, body io.Read
 		Bucket: &s.bucket, Key: &key, UploadId: &upload, PartNumber: aws.Int32(int32(number)), //nolint:gosec // at most MaxParts
 		Body: source, ContentLength: &size, ExpectedBucketOwner: s.owner,
 	}
-	var unsigned []func(*s3.Options)
-	if options := s.client.Options(); !overTLS(options) || options.RequestChecksumCalculation == aws.RequestChecksumCalculationWhenRequired {
-		// Nothing can stand in the header of what has not been read yet.
-		unsigned = append(unsigned, func(o *s3.Options) {
-			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-			o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
-		})
-	}
-	answer, err := s.client.UploadPart(ctx, input, unsigned...)
+	answer, err := s.client.UploadPart(ctx, input, streamed(input, source))
 	if source.err != nil {
 		return "", fmt.Errorf("put part %d of artifact %q: %w", number, clean, source.err)
 	}
@@ -112,10 +115,6 @@ func (s *S3) PutPart(ctx context.Context, p, id string, number int, body io.Read
 		return "", s.describe(ctx, fmt.Sprintf("put part %d of", number), clean, err)
 	}
 	return quoted(answer.ETag), nil
-}
-
-func overTLS(o s3.Options) bool {
-	return !strings.HasPrefix(aws.ToString(o.BaseEndpoint), "http:")
 }
 
 // exactReader reads as many bytes as were promised, and remembers why it could not.
@@ -159,14 +158,19 @@ func (s *S3) CompleteUpload(ctx context.Context, p, id string, parts []Part) (St
 		}
 		completed[i] = completedPart(part.Number, part.ETag)
 	}
-	stored := Stored{}
-	if _, err = s.complete(ctx, key, upload, completed); err == nil {
-		var head *s3.HeadObjectOutput
-		if head, err = s.head(ctx, key); err == nil {
-			stored = Stored{Size: aws.ToInt64(head.ContentLength), ETag: quoted(head.ETag)}
-		}
+	etag, err := s.complete(ctx, key, upload, completed)
+	if err != nil {
+		return Stored{}, s.describe(ctx, "complete the upload of", clean, err)
 	}
-	return stored, s.describe(ctx, "complete the upload of", clean, err)
+	head, err := s.head(ctx, key)
+	if err == nil && quoted(head.ETag) != etag && !isMadeOf(head, completed) {
+		// A gateway may claim to have completed what it knows nothing of.
+		err = ErrNoUpload
+	}
+	if err != nil {
+		return Stored{}, s.describe(ctx, "complete the upload of", clean, err)
+	}
+	return Stored{Size: aws.ToInt64(head.ContentLength), ETag: quoted(head.ETag)}, nil
 }
 
 func completedPart(number int, etag string) types.CompletedPart {
@@ -192,10 +196,15 @@ func (s *S3) complete(ctx context.Context, key, id string, parts []types.Complet
 	switch {
 	case headErr != nil && err == nil:
 		return "", headErr
-	case headErr != nil || err != nil && strings.Trim(aws.ToString(head.ETag), `"`) != multipartETag(parts):
+	case headErr != nil || err != nil && !isMadeOf(head, parts):
 		return "", err
 	}
 	return quoted(head.ETag), nil
+}
+
+// isMadeOf tells whether an object consists of the parts.
+func isMadeOf(head *s3.HeadObjectOutput, parts []types.CompletedPart) bool {
+	return strings.Trim(aws.ToString(head.ETag), `"`) == multipartETag(parts)
 }
 
 // multipartETag is the ETag that S3 gives an object of these parts; empty if a part's is no MD5.

@@ -41,3 +41,8 @@ func TestS3(t *testing.T) {
 	server := artifactstest.SharedS3(t)
 	artifactstest.Run(t, func(t *testing.T) artifacts.Store { return openS3(t, server, artifacts.S3Options{}) })
 }
+
+func TestS3_TakesFilesInParts(t *testing.T) {
+	server := artifactstest.SharedS3(t)
+	artifactstest.RunMultiparter(t, func(t *testing.T) artifacts.Store { return openS3(t, server, artifacts.S3Options{}) })
+}
