@@ -61,7 +61,7 @@ func (l *Local) CreateUpload(_ context.Context, p string) (id string, err error)
 	if err := l.root.Mkdir(dir, dirMode); err != nil {
 		return "", describe("create upload of", clean, hideNotExist(err))
 	}
-	_, err = l.writeIn(dir, targetName, strings.NewReader(clean), nil)
+	err = l.writeIn(dir, targetName, strings.NewReader(clean), nil)
 	if err == nil {
 		err = l.syncDir(multipartDir)
 	}
@@ -103,12 +103,12 @@ func uploadError(err error) error {
 }
 
 // writeIn makes the file dir/name of what body holds, and of what tail gives
-// after that, durably and at once. It tells how long body was.
-func (l *Local) writeIn(dir, name string, body io.Reader, tail func() []byte) (size int64, err error) {
+// after that, durably and at once.
+func (l *Local) writeIn(dir, name string, body io.Reader, tail func() []byte) (err error) {
 	temp := path.Join(dir, name+"-"+rand.Text())
 	f, err := l.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -116,21 +116,21 @@ func (l *Local) writeIn(dir, name string, body io.Reader, tail func() []byte) (s
 			_ = l.root.Remove(temp)
 		}
 	}()
-	if size, err = io.CopyBuffer(struct{ io.Writer }{f}, body, make([]byte, copyBufferBytes)); err != nil {
-		return 0, err
+	if _, err = io.CopyBuffer(struct{ io.Writer }{f}, body, make([]byte, copyBufferBytes)); err != nil {
+		return err
 	}
 	if tail != nil {
 		if _, err = f.Write(tail()); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	if err = f.Sync(); err != nil {
-		return 0, err
+		return err
 	}
 	if err = f.Close(); err != nil {
-		return 0, err
+		return err
 	}
-	return size, l.root.Rename(temp, path.Join(dir, name))
+	return l.root.Rename(temp, path.Join(dir, name))
 }
 
 // PutPart implements Multiparter.
@@ -142,8 +142,8 @@ func (l *Local) PutPart(ctx context.Context, p, id string, number int, body io.R
 	describePart := func(err error) error {
 		return fmt.Errorf("part %d: %w", number, describe("put part of", clean, uploadError(err)))
 	}
-	if number < 1 || number > MaxParts {
-		return "", describePart(fmt.Errorf("%w: parts have the numbers from 1 to %d", ErrPart, MaxParts))
+	if number < 1 || number > MaxParts || size < 0 {
+		return "", describePart(fmt.Errorf("%w: parts have the numbers from 1 to %d, and tell their size", ErrPart, MaxParts))
 	}
 	f, err := l.openUpload(clean, id)
 	if err != nil {
@@ -159,32 +159,14 @@ func (l *Local) PutPart(ctx context.Context, p, id string, number int, body io.R
 		return "", describePart(err)
 	}
 	sum := sha256.New()
-	part := &sizedReader{r: io.TeeReader(contextReader{ctx, body}, sum), left: size}
-	if _, err := l.writeIn(uploadDir(id), strconv.Itoa(number), part, func() []byte { return sum.Sum(nil) }); err != nil {
+	part := &exactReader{r: io.TeeReader(contextReader{ctx, body}, sum), left: size}
+	if err := l.writeIn(uploadDir(id), strconv.Itoa(number), part, func() []byte { return sum.Sum(nil) }); err != nil {
 		return "", describePart(err)
 	}
 	return partETag(sum.Sum(nil)), nil
 }
 
 func partETag(sum []byte) string { return `"` + hex.EncodeToString(sum) + `"` }
-
-// sizedReader fails when there is less or more than it was told.
-type sizedReader struct {
-	r    io.Reader
-	left int64 // UnknownSize for any
-}
-
-func (s *sizedReader) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	if s.left == UnknownSize {
-		return n, err
-	}
-	s.left -= int64(n)
-	if s.left < 0 || errors.Is(err, io.EOF) && s.left > 0 {
-		return 0, io.ErrUnexpectedEOF
-	}
-	return n, err
-}
 
 // CompleteUpload implements Multiparter. It copies the parts into one file, so
 // that until it ends the disk holds the file twice: a part that were deleted
@@ -239,7 +221,7 @@ func (l *Local) complete(ctx context.Context, clean, id string, parts []Part) (S
 	// The file is there. What fails now, or is cut off by the end of the process, costs a repeated call another copy.
 	record, err := json.Marshal(doneUpload{parts, stored})
 	if err == nil {
-		_, err = l.writeIn(uploadDir(id), doneName, bytes.NewReader(record), nil)
+		err = l.writeIn(uploadDir(id), doneName, bytes.NewReader(record), nil)
 	}
 	if err == nil {
 		for _, part := range parts {
@@ -370,7 +352,7 @@ func (l *Local) appendPart(ctx context.Context, to io.Writer, sum hash.Hash, id 
 		return err
 	}
 	defer f.Close()
-	content := &sizedReader{r: io.LimitReader(f, size), left: size}
+	content := &exactReader{r: f, left: size}
 	_, err = io.CopyBuffer(io.MultiWriter(to, sum), contextReader{ctx, content}, buffer)
 	return err
 }

@@ -14,19 +14,18 @@ import (
 func (a *API) putArtifact(ctx context.Context, at artifacts.Place, body io.Reader, size int64) error {
 	mayPut := func() error { return a.store.RequireOverwritable(ctx, at.Location()) }
 	body = &guardedReader{body, size, mayPut} // a version may come to Staging or Production while the body is on its way
-	_, err := a.storeArtifact(ctx, at, func() (artifacts.Stored, error) { return at.Store.Put(ctx, at.Path, body, size) })
-	return err
+	return a.storeArtifact(ctx, at, func() (artifacts.Stored, error) { return at.Store.Put(ctx, at.Path, body, size) })
 }
 
 // storeArtifact makes a file appear at a place, and records what it is. Once that has happened, an error makes the client do it again.
 // A file that is replaced loses its record before: whatever breaks off then, there is never a record that contradicts its file.
-func (a *API) storeArtifact(ctx context.Context, at artifacts.Place, store func() (artifacts.Stored, error)) (artifacts.Stored, error) {
+func (a *API) storeArtifact(ctx context.Context, at artifacts.Place, store func() (artifacts.Stored, error)) error {
 	if err := a.store.RequireOverwritable(ctx, at.Location()); err != nil {
-		return artifacts.Stored{}, err
+		return err
 	}
 	before, recorded, err := a.store.ArtifactRecord(ctx, at.Location())
 	if err != nil {
-		return artifacts.Stored{}, err
+		return err
 	}
 	replaces := recorded
 	if recorded {
@@ -35,7 +34,7 @@ func (a *API) storeArtifact(ctx context.Context, at artifacts.Place, store func(
 		replaces, err = exists(ctx, at)
 	}
 	if err != nil {
-		return artifacts.Stored{}, err
+		return err
 	}
 	stored, err := store()
 	ctx = context.WithoutCancel(ctx) // the file is there, and its client may be gone
@@ -46,9 +45,12 @@ func (a *API) storeArtifact(ctx context.Context, at artifacts.Place, store func(
 		if recorded {
 			err = errors.Join(err, a.recordAgain(ctx, at, artifacts.Stored{Size: before.Size, ETag: before.ETag, SHA256: before.SHA256}))
 		}
-		return artifacts.Stored{}, artifactError(at.Path, err)
+		return artifactError(at.Path, err)
 	}
-	return stored, a.record(ctx, at, stored, replaces)
+	if recorded && stored.ETag == before.ETag { // a completion that was repeated
+		replaces, stored.SHA256 = false, before.SHA256
+	}
+	return a.record(ctx, at, stored, replaces)
 }
 
 // exists tells whether there is a file at a place. Whether a store that fails has one does not matter: it will say so once more.
@@ -91,26 +93,32 @@ func (a *API) recordAgain(ctx context.Context, at artifacts.Place, before artifa
 
 // createUpload begins an upload of parts to a place.
 func (a *API) createUpload(ctx context.Context, at multipartPlace) (id string, err error) {
+	if err := a.store.RequireOverwritable(ctx, at.Location()); err != nil {
+		return "", err
+	}
 	id, err = at.parts.CreateUpload(ctx, at.Path)
 	return id, uploadError(at.Path, err)
 }
 
 // completeUpload is putArtifact for a file that has come in parts. Repeated with the same parts, it has the same end.
 func (a *API) completeUpload(ctx context.Context, at multipartPlace, id string, parts []artifacts.Part) error {
-	before, err := at.Store.Open(ctx, at.Path)
-	replaces := err == nil
-	if replaces {
-		before.Close()
-	}
-	stored, err := at.parts.CompleteUpload(ctx, at.Path, id, parts)
-	if err != nil || !replaces || stored.ETag == before.ETag {
-		return uploadError(at.Path, err)
-	}
-	return a.store.RecordChange(ctx)
+	err := a.storeArtifact(ctx, at.Place, func() (artifacts.Stored, error) { return at.parts.CompleteUpload(ctx, at.Path, id, parts) })
+	return uploadError(at.Path, err)
 }
 
-// presignPut gives out a URL with which a client stores the file in the storage itself.
+// presignPut gives out a URL with which a client stores the file in the storage itself. The server does not hear of that, so it forgets what it
+// knows of a file that is there, and the audit log has it as replaced.
 func (a *API) presignPut(ctx context.Context, at artifacts.Place, urls artifacts.Presigner, ttl time.Duration) (artifacts.Presigned, error) {
+	if err := a.store.RequireOverwritable(ctx, at.Location()); err != nil {
+		return artifacts.Presigned{}, err
+	}
+	replaces, err := exists(ctx, at)
+	if err == nil && replaces {
+		err = a.store.RecordDeletion(ctx, at.Location())
+	}
+	if err != nil {
+		return artifacts.Presigned{}, err
+	}
 	return urls.PresignPut(ctx, at.Path, ttl)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"reflect"
 	"runtime/debug"
 	"strings"
@@ -75,7 +76,7 @@ func (a *API) multipart(path string) (multipartPlace, error) {
 
 type createUploadRequest struct {
 	uploadRef
-	NumParts *int64 `json:"num_parts"`
+	NumParts int64 `json:"num_parts" mlflow:"required"`
 }
 
 type createUploadResponse struct {
@@ -91,10 +92,7 @@ type partCredential struct {
 
 // createMultipartUpload begins an upload, and gives out a URL for each part.
 func (a *API) createMultipartUpload(ctx context.Context, c *gin.Context, at multipartPlace, req *createUploadRequest) (any, error) {
-	count := int64(1)
-	if req.NumParts != nil {
-		count = *req.NumParts
-	}
+	count := req.NumParts
 	if count < 1 || count > artifacts.MaxParts {
 		return nil, invalid("Invalid value %d for parameter 'num_parts': an upload has from 1 to %d parts; send a bigger file in bigger parts.", count, artifacts.MaxParts)
 	}
@@ -162,7 +160,7 @@ func (a *API) detached(ctx context.Context, work func(context.Context) error) er
 				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			}
 			if err != nil && ctx.Err() != nil {
-				a.log.ErrorContext(ctx, "failed after its client had gone", "error", err)
+				a.log.ErrorContext(ctx, "failed after its client had gone", slog.Any("error", err))
 			}
 			done <- err
 		}()

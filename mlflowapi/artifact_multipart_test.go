@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,8 +23,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"greenroom/artifacts"
+	"greenroom/artifacts/artifactstest"
 	"greenroom/auth"
 	"greenroom/mlflowapi"
+	"greenroom/models"
 	"greenroom/models/modelstest"
 )
 
@@ -143,6 +146,7 @@ func TestMultipart_Refusals(t *testing.T) {
 		message                  string
 	}{
 		{"no path", "create", "1/run", `{"num_parts":1}`, 400, "'path'"},
+		{"no number of parts", "create", "1/run", `{"path":"f"}`, 400, "num_parts"},
 		{"no parts", "create", "1/run", `{"path":"f","num_parts":0}`, 400, "from 1 to 10000 parts"},
 		{"negative", "create", "1/run", `{"path":"f","num_parts":-1}`, 400, "from 1 to 10000 parts"},
 		{"too many", "create", "1/run", `{"path":"f","num_parts":10001}`, 400, "from 1 to 10000 parts"},
@@ -297,7 +301,7 @@ func TestPresigned_DownloadsInRanges(t *testing.T) {
 	s.want(s.do("GET", s.path(file.URL), ""), 404, "No such artifact")
 	s.want(s.do("GET", presigned+"/1/run/artifacts/nope", ""), 404, "No such artifact: '1/run/artifacts/nope'")
 	s.do("PUT", proxy+"/1/run/d/a", "x")
-	s.want(s.do("GET", presigned+"/1/run/d", ""), 400, "refers to a directory")
+	s.want(s.do("GET", presigned+"/1/run/d", ""), 404, "is a directory")
 }
 
 func TestPresigned_EmptyFile(t *testing.T) {
@@ -542,5 +546,157 @@ func TestTransfer_ReplicasTakeEachOthersURLs(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"1/f": "onetwo"}, left); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
+	}
+}
+
+// newBucketServer serves a bucket, and has another as a direct root.
+func newBucketServer(t *testing.T, change func(*mlflowapi.Config)) (s *artifactServer, direct string) {
+	t.Helper()
+	server := artifactstest.SharedS3(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", server.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", server.SecretKey)
+	t.Setenv("AWS_REGION", server.Region)
+	open := func() *artifacts.S3 {
+		store, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: "s3://" + server.Bucket(t) + "/team", Endpoint: server.Endpoint})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeAtEnd(t, store)
+		return store
+	}
+	root := open()
+	return newArtifactServerWith(t, func(cfg *mlflowapi.Config) {
+		cfg.Artifacts = artifacts.Stores{Served: open(), Roots: map[string]artifacts.Store{root.URI(): root}}
+		change(cfg)
+	}), root.URI()
+}
+
+func fetch(t *testing.T, method, address, body string, header map[string]string) answer {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range header {
+		request.Header.Set(name, value)
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{response.StatusCode, response.Header, string(content)}
+}
+
+func TestTransfer_OfABucket(t *testing.T) {
+	for _, mode := range []string{mlflowapi.PresignedAuto, mlflowapi.PresignedServer} {
+		t.Run(mode, func(t *testing.T) {
+			s, _ := newBucketServer(t, func(cfg *mlflowapi.Config) { cfg.PresignedURLs = mode })
+			s.want(s.do("GET", "/api/3.0/mlflow/server-info", ""), 200, `"multipart_uploads_enabled":true,"multipart_downloads_enabled":true`)
+			up := s.begin("1/run", "ü big.bin", 2)
+			var etags []string
+			content := strings.Repeat("a", 5<<20) + "end"
+			for i, part := range []string{content[:5<<20], "end"} {
+				address := up.Credentials[i].URL
+				if own := strings.HasPrefix(address, s.URL); own != (mode == mlflowapi.PresignedServer) {
+					t.Errorf("the URL is this server's: %v", own)
+				}
+				got := fetch(t, "PUT", address, part, up.Credentials[i].Headers)
+				s.want(got, 200, "")
+				etags = append(etags, got.header.Get("ETag"))
+			}
+			for range 2 {
+				s.wantJSON(s.complete("1/run", "ü big.bin", up.UploadID, parts(etags...)), `{}`)
+			}
+			file := decode[presignedFile](s, s.do("GET", presigned+"/1/run/%C3%BC%20big.bin", ""))
+			if file.Size != int64(len(content)) {
+				t.Errorf("file_size = %d, want %d", file.Size, len(content))
+			}
+			file.Headers["Range"] = fmt.Sprintf("bytes=%d-%d", 5<<20-2, 5<<20+1)
+			got := fetch(t, "GET", file.URL, "", file.Headers)
+			s.want(got, 206, "aaen")
+			if !strings.HasPrefix(got.header.Get("Content-Disposition"), "attachment") {
+				t.Errorf("headers = %v", got.header)
+			}
+			s.do("PUT", proxy+"/1/run/%C3%BC%20big.bin", "other")
+			file.Headers["Range"] = "bytes=0-3"
+			s.want(fetch(t, "GET", file.URL, "", file.Headers), 412, "")
+			s.want(s.do("GET", presigned+"/1/run/nope", ""), 404, "")
+			s.want(s.do("GET", presigned+"/1/run", ""), 404, "")
+
+			up = s.begin("1/run", "small", 1)
+			s.want(s.complete("1/run", "small", up.UploadID, parts(`"e"`)), 400, "parts")
+			s.want(s.complete("1/run", "small", "nope", parts(etags[0])), 404, "No such multipart upload")
+			for range 2 {
+				s.wantJSON(s.do("POST", mpu+"/abort/1/run", fmt.Sprintf(`{"path":"small","upload_id":%q}`, up.UploadID), jsonBody), `{}`)
+			}
+			if got := fetch(t, "PUT", up.Credentials[0].URL, "late", up.Credentials[0].Headers); got.status != 404 {
+				t.Errorf("a part after the abort = %d %s, want 404", got.status, got.body)
+			}
+		})
+	}
+}
+
+func TestPresigned_OfADirectBucket(t *testing.T) {
+	s, root := newBucketServer(t, func(*mlflowapi.Config) {})
+	run := s.run(root + "/exp")
+	ask := func(what, fields string) answer {
+		return s.do("POST", "/api/2.0/mlflow/artifacts/presigned-"+what+"-url", `{"run_id":"`+run.ID+`",`+fields+`}`, jsonBody)
+	}
+	type presignedURL struct {
+		URL     string            `json:"presigned_url"`
+		Headers map[string]string `json:"headers"`
+		Size    int64             `json:"file_size"`
+	}
+	s.want(ask("download", `"path":"d/a.txt"`), 404, "")
+	up := decode[presignedURL](s, ask("upload", `"path":"d/a.txt"`))
+	s.want(fetch(t, "PUT", up.URL, "hello", up.Headers), 200, "")
+	down := decode[presignedURL](s, ask("download", `"path":"d/a.txt","expiration":604800`))
+	if down.Size != 5 {
+		t.Errorf("file_size = %d, want 5", down.Size)
+	}
+	s.want(fetch(t, "GET", down.URL, "", down.Headers), 200, "hello")
+	s.want(fetch(t, "GET", down.URL, "", nil), 200, "hello") // as a browser does
+	s.want(ask("download", `"path":"d"`), 404, "is a directory")
+	s.want(ask("download", `"path":"../a"`), 400, "Invalid path")
+	s.want(ask("upload", `"path":"../a"`), 400, "Invalid path")
+	s.want(ask("upload", `"path":"d/"`), 400, "filename")
+	for fields, what := range map[string]string{`"expiration":0`: "upload", `"expiration":3601`: "upload", `"expiration":-1`: "upload", `"expiration":604801`: "download", `"expiration":"0"`: "download"} {
+		s.want(ask(what, `"path":"d/a.txt",`+fields), 400, "expiration must be between 1 and")
+	}
+	off, root := newBucketServer(t, func(cfg *mlflowapi.Config) { cfg.PresignedURLs = mlflowapi.PresignedOff })
+	run = off.run(root + "/exp")
+	s = off
+	s.want(ask("upload", `"path":"a"`), 501, "Presigned upload is not supported for the current artifact repository")
+	s.want(ask("download", `"path":"a"`), 501, "Presigned download is not supported for the current artifact repository")
+}
+
+func TestMultipart_IsRecordedOnceAndAuditedWhenItReplaces(t *testing.T) {
+	s := newArtifactServer(t)
+	changes := func() int {
+		t.Helper()
+		entries, err := s.models.SearchAudit(modelstest.Anyone(t), models.AuditFilter{Action: "mlflow-artifacts/mpu/complete", Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	for i, content := range []string{"first", "second"} {
+		up := s.begin("1/run", "f", 1)
+		etags := s.putParts(up, content)
+		for range 2 {
+			s.wantJSON(s.complete("1/run", "f", up.UploadID, parts(etags...)), `{}`)
+		}
+		record, ok, err := s.models.ArtifactRecord(t.Context(), "mlflow-artifacts:/1/run/f")
+		if sum := fmt.Sprintf("%x", sha256.Sum256([]byte(content))); err != nil || !ok || record.SHA256 != sum {
+			t.Errorf("record = %+v, %v, %v, want SHA-256 %s", record, ok, err, sum)
+		}
+		if got := changes(); got != i {
+			t.Errorf("%d entries in the audit log, want %d", got, i)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"greenroom/artifacts"
+	"greenroom/models"
 )
 
 // presignedFile is a file's URL for reading it in ranges, as clients of served stores get it.
@@ -36,6 +37,9 @@ func (a *API) presignedProxied(c *gin.Context) (decoded, error) {
 // presignGet gives out a URL for a file that exists.
 func presignGet(ctx context.Context, at artifacts.Place, urls transferURLs) (*presignedFile, error) {
 	object, err := at.Store.Open(ctx, at.Path)
+	if errors.Is(err, artifacts.ErrIsDir) {
+		return nil, &models.Error{Code: models.ResourceDoesNotExist, Message: "No such artifact: '" + at.Path + "' is a directory"} // as MLflow on S3
+	}
 	if err != nil {
 		return nil, artifactError(at.Path, err)
 	}

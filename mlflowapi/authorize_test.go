@@ -164,7 +164,7 @@ func TestProxy_AFileBelongsToTheExperimentsAroundIt(t *testing.T) {
 			t.Errorf("list %q = %d %s, want %d", path, got.status, got.body, want)
 		}
 	}
-	const body = `{"path":"/home/ed/f.bin","upload_id":"nope","parts":[{"part_number":1,"etag":"e"}]}`
+	const body = `{"path":"/home/ed/f.bin","num_parts":1,"upload_id":"nope","parts":[{"part_number":1,"etag":"e"}]}`
 	for step, want := range map[string]int{"create": 200, "complete": 404, "abort": 200} {
 		mpu := "/2.0/mlflow-artifacts/mpu/" + step + "/"
 		s.want(s.as("anna", "POST", "/api"+mpu+a+"/x", body), 403, "needs EDIT on experiment "+a+" (has READ)")
@@ -187,8 +187,14 @@ func TestProxy_AFileBelongsToTheExperimentsAroundIt(t *testing.T) {
 		user, path string
 		want       int
 	}{
-		{"anna", b + "/r/artifacts/f", 403}, {"anna", a + "/r/artifacts/f", 200}, {"anna", a + "/x", 404}, {"ed", a + "/r/artifacts/f", 200}, {"stranger", a + "/r/artifacts/f", 401},
-		{"anna", "%25" + fmt.Sprintf("%x", b[0]) + b[1:] + "/r/artifacts/f", 400}, {"anna", "./" + b + "/r/artifacts/f", 403}, {"anna", "x/../" + b + "/r/artifacts/f", 400},
+		{"anna", b + "/r/artifacts/f", 403},
+		{"anna", a + "/r/artifacts/f", 200},
+		{"anna", a + "/x", 404},
+		{"ed", a + "/r/artifacts/f", 200},
+		{"stranger", a + "/r/artifacts/f", 401},
+		{"anna", "%25" + fmt.Sprintf("%x", b[0]) + b[1:] + "/r/artifacts/f", 400},
+		{"anna", "./" + b + "/r/artifacts/f", 403},
+		{"anna", "x/../" + b + "/r/artifacts/f", 400},
 	} {
 		if got := s.as(c.user, "GET", presigned+c.path, ""); got.status != c.want {
 			t.Errorf("presigned/%s by %s = %d %s, want %d", c.path, c.user, got.status, got.body, c.want)
