@@ -7,6 +7,8 @@ import json
 import requests
 
 ALL = "ALL"
+# The tag that Greenroom adds to a model version some time after it was made.
+DIGEST_TAG = "greenroom.digest"
 PAGE = 4  # small, so that searches turn pages
 
 
@@ -111,8 +113,9 @@ class Reader:
 def _sorted(value, keep_order=False):
     """Sorts every list inside; the outermost only if it need not keep its order, as a search's rows do."""
     if isinstance(value, dict):
-        return {key: _sorted(inner) for key, inner in value.items() if key != "next_page_token"}
+        kept = {key: _sorted(inner) for key, inner in value.items() if key != "next_page_token"}
+        return {key: inner for key, inner in kept.items() if key != "tags" or inner}
     if isinstance(value, list):
-        items = [_sorted(item) for item in value]
+        items = [_sorted(item) for item in value if not (isinstance(item, dict) and item.get("key") == DIGEST_TAG)]
         return items if keep_order else sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
     return value

@@ -24,6 +24,8 @@ STORAGE_TEXT = "<storage engine's text>"
 UNORDERED = {"tags", "params", "aliases", "latest_versions", "dataset_inputs", "model_inputs", "model_outputs"}
 # Tags that the server writes as JSON, whose spacing and order of names mean nothing.
 JSON_TAGS = {"mlflow.log-model.history", "mlflow.modelVersions"}
+# The tag that Greenroom adds to a model version some time after it was made, from its files.
+DIGEST_TAG = "greenroom.digest"
 NAME_FIELDS = {"run_name", "name"}
 # A server may read the clock twice in one call; two calls are further apart, because the other server answers in between.
 SAME_MOMENT_MS = 1
@@ -65,7 +67,7 @@ class Masker:
     def body(self, value, field=""):
         """Masks a decoded JSON answer."""
         if isinstance(value, dict):
-            value = _updated(value)
+            value = without_digest(_updated(value))
             masked = {k: self.body(v, k) for k, v in value.items()}
             if value.get("key") == "mlflow.runName" and GENERATED_NAME.match(str(value.get("value"))):
                 masked["value"] = "<generated name>"
@@ -104,6 +106,14 @@ class Masker:
         if len(set(value.removeprefix("m-"))) == 1:
             return value  # an id that a scenario made up
         return self._placeholders.setdefault(value, f"<id{len(self._placeholders) + 1}>")
+
+
+def without_digest(item):
+    """Leaves DIGEST_TAG out of an object; a list of tags without tags is not sent."""
+    if not isinstance(item.get("tags"), list) or not any(tag.get("key") == DIGEST_TAG for tag in item["tags"]):
+        return item
+    tags = [tag for tag in item["tags"] if tag.get("key") != DIGEST_TAG]
+    return {**item, "tags": tags} if tags else {k: v for k, v in item.items() if k != "tags"}
 
 
 def _updated(item):

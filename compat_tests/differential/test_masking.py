@@ -21,6 +21,8 @@ ID = "0123456789abcdef0123456789abcdef"
         ({"run_name": "brave-fox-12"}, {"run_name": "<generated name>"}),
         ({"value": "brave-fox-12"}, {"value": "brave-fox-12"}),
         ({"tags": [{"key": "b"}, {"key": "a"}]}, {"tags": [{"key": "a"}, {"key": "b"}]}),
+        ({"tags": [{"key": "a"}, {"key": "greenroom.digest", "value": "sha256:0"}]}, {"tags": [{"key": "a"}]}),
+        ({"tags": [{"key": "greenroom.digest", "value": "sha256:0"}], "version": "1"}, {"version": "1"}),
         ({"metrics": [{"key": "b"}, {"key": "a"}]}, {"metrics": [{"key": "b"}, {"key": "a"}]}),
         ({"next_page_token": "eyJvZmZzZXQiOiAyfQ=="}, {"next_page_token": {"token": {"offset": 2}}}),
         ({"message": "Valid keys are '{'b', 'a'}'"}, {"message": "Valid keys are '{'a', 'b'}'"}),
