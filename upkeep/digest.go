@@ -1,5 +1,3 @@
-// Package upkeep looks after what a server keeps, beside its requests: it makes digests, and compares files with them. It
-// knows the database and the artifact stores, and nothing of HTTP.
 package upkeep
 
 import (

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"regexp"
@@ -17,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"greenroom/artifacts"
 	"greenroom/auth"
 	"greenroom/models"
 	"greenroom/upkeep"
@@ -25,7 +22,7 @@ import (
 
 // gcFlags are the flags of greenroom gc, named as mlflow gc's.
 type gcFlags struct {
-	server                                             serverFlags
+	storeFlags
 	olderThan, uploadsOlderThan                        string
 	runIDs, experimentIDs, loggedModelIDs, jobIDs      string
 	trackingURI, workspace                             string
@@ -70,9 +67,7 @@ func (f *gcFlags) define(set *pflag.FlagSet) {
 	set.StringVar(&f.loggedModelIDs, "logged-model-ids", "", "logged models to delete, separated by commas")
 	set.BoolVar(&f.jobs, "jobs", false, "delete the records of MLflow's finished jobs, too")
 	set.StringVar(&f.jobIDs, "job-ids", "", "finished jobs to delete, separated by commas")
-	set.StringVar(&f.server.backendStoreURI, "backend-store-uri", "sqlite:///greenroom.db", "database, as the server has it; also MLFLOW_BACKEND_STORE_URI")
-	set.StringVar(&f.server.artifactsDestination, "artifacts-destination", "./mlartifacts", "where the server stores artifacts; also MLFLOW_ARTIFACTS_DESTINATION")
-	set.StringVar(&f.server.defaultArtifactRoot, "default-artifact-root", "", "where new experiments keep artifacts, as the server has it; also MLFLOW_DEFAULT_ARTIFACT_ROOT")
+	f.defineStores(set)
 	set.BoolVar(&f.keepArtifacts, "keep-artifacts", false, "delete also what has artifacts in none of these stores, and leave those where they are")
 	set.StringVar(&f.uploadsOlderThan, "uploads-older-than", "24h", "drop multipart uploads begun longer ago than this that have not come to an end")
 	set.BoolVar(&f.dryRun, "dry-run", false, "only print what would be deleted")
@@ -84,13 +79,8 @@ func (f *gcFlags) define(set *pflag.FlagSet) {
 
 // read fills in what the environment gives, and refuses what can't be done.
 func (f *gcFlags) read(set *pflag.FlagSet, getenv func(string) string, notes io.Writer) error {
-	variables := f.server.environment()
-	for _, name := range []string{"backend-store-uri", "artifacts-destination", "default-artifact-root"} {
-		if value := getenv(variables[name]); value != "" && !set.Changed(name) {
-			if err := set.Set(name, value); err != nil {
-				return usageError{err}
-			}
-		}
+	if err := f.readStores(set, getenv); err != nil {
+		return err
 	}
 	switch {
 	case f.workspace != "" && f.allWorkspaces:
@@ -119,7 +109,7 @@ func (f *gcFlags) run(cmd *cobra.Command) error {
 	if jobIDs := ids(f.jobIDs); f.jobs || jobIDs != nil {
 		jobs = &models.JobFilter{OlderThan: filter.OlderThan, IDs: jobIDs}
 	}
-	store, stores, closeAll, err := f.open(ctx, cmd.Flags())
+	store, stores, closeAll, err := f.openStores(ctx, cmd.Flags())
 	if err != nil {
 		return err
 	}
@@ -191,54 +181,6 @@ type gcReport struct {
 type gcFailure struct {
 	models.Garbage
 	Error string `json:"error"`
-}
-
-// open opens the database and the stores that the flags name. A folder that does not exist is a mistake: its files would count
-// as deleted.
-func (f *gcFlags) open(ctx context.Context, set *pflag.FlagSet) (*models.Store, artifacts.Stores, func(), error) {
-	f.server.serveArtifacts = true
-	for _, flag := range []struct{ name, location string }{{"artifacts-destination", f.server.artifactsDestination}, {"default-artifact-root", f.server.defaultArtifactRoot}} {
-		if s := scheme(flag.location); flag.location == "" || s != "" && s != "file" {
-			continue
-		}
-		folder, err := localFolder(flag.location)
-		if err == nil {
-			_, err = os.Stat(folder)
-		}
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && flag.name == "artifacts-destination" && !set.Changed(flag.name):
-			f.server.serveArtifacts = false
-		case errors.Is(err, fs.ErrNotExist):
-			return nil, artifacts.Stores{}, nil, fmt.Errorf("--%s %s: there is no such folder; name the one that the server has", flag.name, flag.location)
-		case err != nil:
-			return nil, artifacts.Stores{}, nil, fmt.Errorf("--%s %s: %w", flag.name, flag.location, err)
-		}
-	}
-	options := models.Options{NoDefaultExperiment: true}
-	var err error
-	if f.server.serveArtifacts || f.server.defaultArtifactRoot != "" {
-		if f.server.defaultArtifactRoot, err = artifactRoot(f.server); err != nil {
-			return nil, artifacts.Stores{}, nil, err
-		}
-		options.ArtifactRoot = f.server.defaultArtifactRoot
-	}
-	if f.server.serveArtifacts {
-		if options.ArtifactsDestination, err = destinationFolder(f.server.artifactsDestination); err != nil {
-			return nil, artifacts.Stores{}, nil, fmt.Errorf("--artifacts-destination %s: %w", f.server.artifactsDestination, err)
-		}
-	}
-	store, err := openPrepared(ctx, f.server.backendStoreURI, options)
-	if err != nil {
-		return nil, artifacts.Stores{}, nil, err
-	}
-	stores, closeStores, err := openArtifacts(ctx, f.server.artifactLocations(), os.Getenv)
-	if err != nil {
-		return nil, artifacts.Stores{}, nil, errors.Join(err, store.Close())
-	}
-	return store, stores, func() {
-		closeStores()
-		store.Close()
-	}, nil
 }
 
 // ids splits a list at its commas; nil if there are none.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -139,16 +140,8 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	config.AuditLog = auditLog
 	checkArtifacts(ctx, stores, log)
 	sweeper := upkeep.Sweeper{Store: store, Stores: stores, UploadLifetime: upkeep.UploadLifetime, Log: log, Now: time.Now}
-	sweeping := make(chan struct{})
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		defer close(sweeping)
-		sweeper.Run(ctx, upkeep.SweepEvery)
-	}()
-	defer func() {
-		cancel()
-		<-sweeping
-	}()
+	digester := upkeep.NewDigester(store, stores, log)
+	defer inBackground(ctx, digester.Run, func(ctx context.Context) { sweeper.Run(ctx, upkeep.SweepEvery) })()
 
 	server := &http.Server{
 		Handler:           mlflowapi.New(store, config),
@@ -161,6 +154,19 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 		return err
 	}
 	return runServer(ctx, server, listener, log)
+}
+
+// inBackground starts work that ends with ctx, and gives the function that ends it and waits.
+func inBackground(ctx context.Context, work ...func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	for _, run := range work {
+		wg.Go(func() { run(ctx) })
+	}
+	return func() {
+		cancel()
+		wg.Wait()
+	}
 }
 
 // runServer serves until ctx ends, then lets running requests finish.
