@@ -98,7 +98,10 @@ def clean_environment():
 
 
 _KIND_ENVIRONMENT = {
-    "ours": {},
+    # Places without files, which experiments and versions of the tests name.
+    "ours": {
+        "GREENROOM_ALLOWED_ARTIFACT_PREFIXES": "s3://b,s3://bucket,s3://c,s3://models,gs://b,wasbs://c@a.blob.core.windows.net,dbfs:/x"
+    },
     "genuine": {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",

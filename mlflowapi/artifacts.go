@@ -254,10 +254,10 @@ func (a *API) getModelVersionArtifact(c *gin.Context) {
 // let into its database: it would open the whole store to who may read the model.
 func (a *API) requireVersionFolder(ctx context.Context, location string) error {
 	at, err := a.locate(location)
-	if err != nil || at.Root != artifacts.ServedRoot {
+	if err != nil {
 		return err
 	}
-	return a.store.RequireArtifact(ctx, auth.Read, at.Path)
+	return a.store.RequireArtifact(ctx, auth.Read, at.Location())
 }
 
 // getLoggedModelArtifact sends a file of a logged model to MLflow's pages.

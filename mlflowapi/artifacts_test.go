@@ -29,6 +29,7 @@ type artifactServer struct {
 	*httptest.Server
 	t      testing.TB
 	models *models.Store
+	uri    string // of the database
 	dir    string // what the server serves
 	local  string // --default-artifact-root, a folder beside it
 }
@@ -40,9 +41,9 @@ func newArtifactServer(t testing.TB) *artifactServer {
 
 func newArtifactServerWith(t testing.TB, change func(*mlflowapi.Config)) *artifactServer {
 	t.Helper()
-	s := &artifactServer{t: t, dir: t.TempDir(), local: t.TempDir()}
+	s := &artifactServer{t: t, uri: modelstest.SQLite(t), dir: t.TempDir(), local: t.TempDir()}
 	var err error
-	if s.models, err = models.Open(t.Context(), modelstest.SQLite(t), models.Options{ArtifactRoot: "mlflow-artifacts:/"}); err != nil {
+	if s.models, err = models.Open(t.Context(), s.uri, models.Options{ArtifactRoot: "mlflow-artifacts:/", AllowedSchemes: []string{"s3"}}); err != nil {
 		t.Fatal(err)
 	}
 	closeAtEnd(t, s.models)
@@ -150,6 +151,15 @@ func (s *artifactServer) run(location string) *models.Run {
 		s.t.Fatal(err)
 	}
 	return run
+}
+
+// move makes a run one of a database that MLflow filled, where artifacts can be anywhere.
+func (s *artifactServer) move(run *models.Run, location string) {
+	s.t.Helper()
+	db, _ := modelstest.Open(s.t, s.uri)
+	if _, err := db.ExecContext(s.t.Context(), "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", location, run.ID); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // files lists everything below dir, with content.
@@ -499,9 +509,10 @@ func TestListArtifacts_OfLocations(t *testing.T) {
 		{"neighbour of the configured folder", s.local + "2", ""},
 		{"S3", "s3://bucket/prefix", ""},
 	}
+	run := s.run("")
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			run := s.run(tt.location)
+			s.move(run, tt.location)
 			list := "/api/2.0/mlflow/artifacts/list?run_id=" + run.ID
 			get := "/get-artifact?run_id=" + run.ID + "&path=a.txt"
 			if tt.dir == "" {
@@ -509,7 +520,7 @@ func TestListArtifacts_OfLocations(t *testing.T) {
 				s.want(s.do("GET", get, ""), 400, "not stored by this server")
 				return
 			}
-			folder := filepath.Join(tt.dir, run.ID, "artifacts")
+			folder := tt.dir
 			if err := os.MkdirAll(folder, 0o700); err != nil {
 				t.Fatal(err)
 			}
@@ -524,7 +535,8 @@ func TestListArtifacts_OfLocations(t *testing.T) {
 
 func TestListArtifacts_OfALocationThatClimbsOut(t *testing.T) {
 	s := newArtifactServer(t)
-	run := s.run(s.local + "/a/../../" + filepath.Base(s.dir))
+	run := s.run("")
+	s.move(run, s.local+"/a/../../"+filepath.Base(s.dir))
 	for _, path := range []string{"/api/2.0/mlflow/artifacts/list?run_id=" + run.ID, "/get-artifact?path=x&run_id=" + run.ID} {
 		if got := s.do("GET", path, ""); got.status != 400 {
 			t.Errorf("GET %s = %d %s, want 400", path, got.status, got.body)

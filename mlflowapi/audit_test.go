@@ -50,7 +50,7 @@ func inAuditServers(t *testing.T, test func(*auditServer)) {
 
 func newAuditServer(t testing.TB, uri string, lines *logLines, file io.Writer) *auditServer {
 	t.Helper()
-	store, err := models.Open(t.Context(), uri, models.Options{ArtifactRoot: "mlflow-artifacts:/"})
+	store, err := models.Open(t.Context(), uri, models.Options{ArtifactRoot: "mlflow-artifacts:/", AllowedSchemes: []string{"s3"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -200,7 +200,7 @@ func (a *API) authorizeArtifact(ctx context.Context, need auth.Level, path strin
 	if err != nil {
 		return err
 	}
-	return a.store.RequireArtifact(ctx, need, at.Path)
+	return a.store.RequireArtifact(ctx, need, at.Location())
 }
 
 func mayUseAccount(p *auth.Principal, user string) error {

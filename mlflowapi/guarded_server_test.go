@@ -65,7 +65,7 @@ func newGuardedServer(t testing.TB, uri string, options ...func(*auth.Options)) 
 	t.Helper()
 	s := &guardedServer{t: t, now: time.Now()}
 	log := slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	store, err := models.Open(t.Context(), uri, models.Options{ArtifactRoot: "mlflow-artifacts:/", Now: s.clock})
+	store, err := models.Open(t.Context(), uri, models.Options{ArtifactRoot: "mlflow-artifacts:/", AllowedSchemes: []string{"s3"}, Now: s.clock})
 	if err != nil {
 		t.Fatal(err)
 	}

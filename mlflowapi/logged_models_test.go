@@ -25,7 +25,7 @@ type trackingServer struct {
 
 func newTrackingServer(t testing.TB) *trackingServer {
 	t.Helper()
-	store, err := models.Open(t.Context(), modelstest.SQLite(t), models.Options{ArtifactRoot: "mlflow-artifacts:/"})
+	store, err := models.Open(t.Context(), modelstest.SQLite(t), models.Options{ArtifactRoot: "mlflow-artifacts:/", AllowedSchemes: []string{"s3"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,7 +144,7 @@ type matrix struct {
 }
 
 func newMatrix(t *testing.T) *matrix {
-	store, err := models.Open(t.Context(), modelstest.SQLite(t), models.Options{ArtifactRoot: "mlflow-artifacts:/"})
+	store, err := models.Open(t.Context(), modelstest.SQLite(t), models.Options{ArtifactRoot: "mlflow-artifacts:/", AllowedSchemes: []string{"s3"}})
 	if err != nil {
 		t.Fatal(err)
 	}

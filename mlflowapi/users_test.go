@@ -54,7 +54,7 @@ const teamPassword = "correct horse battery"
 
 func newTeam(t testing.TB) *team {
 	t.Helper()
-	store, err := models.Open(t.Context(), modelstest.SQLite(t), models.Options{ArtifactRoot: "mlflow-artifacts:/"})
+	store, err := models.Open(t.Context(), modelstest.SQLite(t), models.Options{ArtifactRoot: "mlflow-artifacts:/", AllowedSchemes: []string{"s3"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (o Options) place(location string) (p place, ok bool) {
 	return p, err == nil
 }
 
-// relativeTo gives the path of a location below another one, if both are folders of this machine or of the same bucket.
+// relativeTo gives the path of a location below another one, if both are folders of this machine or on the same host or bucket.
 func relativeTo(root, location string) (string, bool) {
 	from, to := splitURI(root), splitURI(location)
 	switch {
@@ -46,9 +46,8 @@ func relativeTo(root, location string) (string, bool) {
 			return "", false
 		}
 		return filepath.ToSlash(rel), true
-	case from.scheme == "s3" && to.scheme == "s3" && from.host == to.host:
-		// An object's key is not percent-encoded in its URI.
-		rel, ok := strings.CutPrefix(strings.Trim(to.path, "/")+"/", strings.TrimPrefix(strings.Trim(from.path, "/")+"/", "/"))
+	case from.scheme == to.scheme && from.host == to.host:
+		rel, ok := strings.CutPrefix(to.path+"/", strings.TrimRight(from.path, "/")+"/")
 		return strings.Trim(rel, "/"), ok
 	}
 	return "", false
@@ -125,54 +124,60 @@ func (t *tx) isInDefaultFolder(at place) (bool, error) {
 }
 
 // RequireArtifact refuses the caller (*auth.ForbiddenError) unless they have the level on every experiment to whose artifacts
-// the path of the served store, in its canonical form, belongs; for more than Read also on those with artifacts below it.
+// a location, as artifacts.Place spells it, belongs; for more than Read also on those with artifacts below it.
 // What a version of a registered model consists of may be read by all who may read the model, so that they can load it.
-func (s *Store) RequireArtifact(ctx context.Context, need auth.Level, path string) error {
-	return s.view(ctx, func(t *tx) error {
-		if t.by.Unlimited() {
-			return nil
-		}
-		at := place{folder: path}
-		if t.by.LevelOnAll(auth.Experiment) >= need {
-			if ok, err := t.isInDefaultFolder(at); ok || err != nil {
-				return err
-			}
-		}
-		owners, err := t.folderOwners(at, need > auth.Read)
-		if err != nil {
-			return err
-		}
-		var innermost *folderOwner
-		var refused error
-		denied := false
-		for _, o := range owners {
-			around := o.contains(at)
-			if around && (innermost == nil || len(o.folder) > len(innermost.folder)) {
-				innermost = &o
-			}
-			if refused == nil && (around || need > auth.Read && at.contains(o.place)) {
-				refused = t.by.Require(need, o.object())
-			}
-			denied = denied || around && t.by.Level(o.object()) == auth.Deny
-		}
-		if innermost == nil {
-			return t.by.Forbid("may not use '" + path + "': it is in no experiment's artifact location")
-		}
-		if refused == nil || need > auth.Read || denied {
-			return refused
-		}
-		if ok, err := t.isReadableVersion(path, innermost); ok || err != nil {
-			return err
-		}
-		return refused
-	})
+func (s *Store) RequireArtifact(ctx context.Context, need auth.Level, location string) error {
+	return s.view(ctx, func(t *tx) error { return t.requireArtifact(need, location) })
 }
 
-// isReadableVersion tells whether a path is, or is inside, what a version of a registered model consists of that the caller
+func (t *tx) requireArtifact(need auth.Level, location string) error {
+	if t.by.Unlimited() {
+		return nil
+	}
+	ownerless := t.by.Forbid("may not use '" + location + "': it is in no experiment's artifact location")
+	at, ok := t.s.opts.place(location)
+	if !ok {
+		return ownerless
+	}
+	if t.by.LevelOnAll(auth.Experiment) >= need {
+		if ok, err := t.isInDefaultFolder(at); ok || err != nil {
+			return err
+		}
+	}
+	owners, err := t.folderOwners(at, need > auth.Read)
+	if err != nil {
+		return err
+	}
+	var innermost *folderOwner
+	var refused error
+	denied := false
+	for _, o := range owners {
+		around := o.contains(at)
+		if around && (innermost == nil || len(o.folder) > len(innermost.folder)) {
+			innermost = &o
+		}
+		if refused == nil && (around || need > auth.Read && at.contains(o.place)) {
+			refused = t.by.Require(need, o.object())
+		}
+		denied = denied || around && t.by.Level(o.object()) == auth.Deny
+	}
+	if innermost == nil {
+		return ownerless
+	}
+	if refused == nil || need > auth.Read || denied {
+		return refused
+	}
+	if ok, err := t.isReadableVersion(at, innermost); ok || err != nil {
+		return err
+	}
+	return refused
+}
+
+// isReadableVersion tells whether a place is, or is inside, what a version of a registered model consists of that the caller
 // may read. A version's location counts only if it is a logged model or a folder among a run's artifacts: whoever once made
 // a version of a whole run must not go on reading what the run logs later.
-func (t *tx) isReadableVersion(path string, in *folderOwner) (bool, error) {
-	steps := strings.Split(strings.TrimPrefix(strings.TrimPrefix(path, in.folder), "/"), "/")
+func (t *tx) isReadableVersion(at place, in *folderOwner) (bool, error) {
+	steps := strings.Split(strings.TrimPrefix(strings.TrimPrefix(at.folder, in.folder), "/"), "/")
 	const least = 3 // <run>/artifacts/<folder>, models/<logged model>/artifacts
 	if len(steps) < least || steps[1] != "artifacts" && (steps[0] != "models" || steps[2] != "artifacts") {
 		return false, nil
@@ -181,14 +186,18 @@ func (t *tx) isReadableVersion(path string, in *folderOwner) (bool, error) {
 	for n := least; n <= len(steps); n++ {
 		inside := strings.Join(steps[:n], "/")
 		folder := strings.TrimPrefix(in.folder+"/"+inside, "/")
-		for _, location := range []string{appendToURI(in.ArtifactLocation, inside), "mlflow-artifacts:/" + folder, "mlflow-artifacts:///" + folder} {
+		spellings := []string{appendToURI(in.ArtifactLocation, inside)}
+		if !at.direct {
+			spellings = append(spellings, "mlflow-artifacts:/"+folder, "mlflow-artifacts:///"+folder)
+		}
+		for _, location := range spellings {
 			if len(location) < maxSource {
 				locations = append(locations, location, location+"/")
 			}
 		}
 	}
-	at := "model_versions.workspace = ? AND model_versions.current_stage <> ? AND COALESCE(NULLIF(model_versions.storage_location, ''), model_versions.source) IN ?"
-	q := newQuery("SELECT 1 FROM model_versions WHERE "+at, workspace, stageDeleted, locations).and(t.visibleModels("model_versions.name"))
+	where := "model_versions.workspace = ? AND model_versions.current_stage <> ? AND COALESCE(NULLIF(model_versions.storage_location, ''), model_versions.source) IN ?"
+	q := newQuery("SELECT 1 FROM model_versions WHERE "+where, workspace, stageDeleted, locations).and(t.visibleModels("model_versions.name"))
 	_, found, err := pickOne[int](t, q.text.String()+" LIMIT 1", q.args...)
 	return found, err
 }
@@ -208,13 +217,8 @@ func (t *tx) checkOwnFolder(location string) error {
 		return nil
 	}
 	at, ok := t.s.opts.place(location)
-	switch {
-	case !ok && artifacts.IsProxied(location):
-		return invalid("'artifact_location' '%s' is no folder of this server's artifact store; write it as mlflow-artifacts:/folder, or leave it out.", location)
-	case !ok && splitURI(location).local():
-		return t.by.Forbid("may not choose the folder '" + location + "' of the server's machine as 'artifact_location': leave it out, or ask an administrator to create the experiment")
-	case !ok:
-		return nil // clients reach it with credentials of their own
+	if !ok {
+		return nil // the operator allows it, and clients reach it with credentials of their own
 	}
 	taken := invalid("'artifact_location' '%s' is, contains or lies in a folder where other experiments keep artifacts; leave it out, or name a new folder.", location)
 	root, ok := t.s.opts.place(t.s.opts.ArtifactRoot)

@@ -56,11 +56,11 @@ func TestRequireArtifact_KnowsTheFilesOfEveryArtifactRoot(t *testing.T) {
 			id := must(s.CreateExperiment(modelstest.Anyone(t), "mine "+c.root, "", nil))(t)
 			ctx := reader(t, auth.Experiment, "mine "+c.root)
 			path := fmt.Sprintf("%s%d/r/artifacts/f", c.folder, id)
-			if err := s.RequireArtifact(ctx, auth.Read, path); err != nil {
+			if err := s.RequireArtifact(ctx, auth.Read, "mlflow-artifacts:/"+path); err != nil {
 				t.Errorf("root %s, %s: %v", c.root, path, err)
 			}
 			for _, path := range []string{"", "x/" + path, fmt.Sprintf("%s%d/r", c.folder, id-1), fmt.Sprintf("%s0%d/r", c.folder, id)} {
-				wantForbidden(t, s.RequireArtifact(ctx, auth.Read, path))
+				wantForbidden(t, s.RequireArtifact(ctx, auth.Read, "mlflow-artifacts:/"+path))
 			}
 		}
 	})
@@ -106,19 +106,19 @@ func TestRequireArtifact_AVersionOpensLessThanARun(t *testing.T) {
 			if err := s.write.Exec("UPDATE model_versions SET storage_location = ?", c.location).Error; err != nil {
 				t.Fatal(err)
 			}
-			err := s.RequireArtifact(ctx, auth.Read, c.path)
+			err := s.RequireArtifact(ctx, auth.Read, "mlflow-artifacts:/"+c.path)
 			switch {
 			case c.opens && err != nil:
 				t.Errorf("a version at %s does not open %s: %v", c.location, c.path, err)
 			case !c.opens:
 				wantForbidden(t, err)
 			}
-			wantForbidden(t, s.RequireArtifact(ctx, auth.Edit, c.path))
-			wantForbidden(t, s.RequireArtifact(reader(t, auth.RegisteredModel, "other"), auth.Read, c.path))
+			wantForbidden(t, s.RequireArtifact(ctx, auth.Edit, "mlflow-artifacts:/"+c.path))
+			wantForbidden(t, s.RequireArtifact(reader(t, auth.RegisteredModel, "other"), auth.Read, "mlflow-artifacts:/"+c.path))
 			denied := auth.With(t.Context(), &auth.Principal{Name: "bob", Grants: auth.Grants{
 				{Kind: auth.RegisteredModel, Pattern: "m", Level: auth.Read}, {Kind: auth.Experiment, Pattern: "e", Level: auth.Deny},
 			}})
-			wantForbidden(t, s.RequireArtifact(denied, auth.Read, c.path))
+			wantForbidden(t, s.RequireArtifact(denied, auth.Read, "mlflow-artifacts:/"+c.path))
 		}
 	})
 }

@@ -1,11 +1,13 @@
 package models
 
 import (
+	"errors"
 	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // appendToURI adds path segments to an artifact location, before its query if it has one.
@@ -65,19 +67,88 @@ func (o Options) checkArtifactLocation(field, location string) error {
 		}
 		query = decoded
 	}
-	return o.checkHost(field, location)
+	if err := o.checkHost(field, location); err != nil {
+		return err
+	}
+	if at := resolveLocal(location); !o.keeps(at) && !o.allows(at) {
+		return invalid("'%s' '%s' is not where this server keeps artifacts: leave it out%s. %s", field, location, o.choices(), prefixHint)
+	}
+	return nil
 }
 
 // checkHost refuses a location that names a server which is not the operator's; field is the parameter's name.
 func (o Options) checkHost(field, location string) error {
 	scheme := uriScheme(location)
 	named := hostSchemes[scheme] || scheme == "mlflow-artifacts" && splitURI(location).host != ""
-	if named && !slices.Contains(o.AllowedSchemes, scheme) && !within(o.ArtifactRoot, location) {
+	if named && !o.allows(location) && !within(o.ArtifactRoot, location) {
 		return invalid("'%s' cannot use the '%s' scheme: it names a server this one does not store artifacts on. Use a location in the server's own artifact store, "+
 			"or let the operator name the scheme in MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES.", field, scheme)
 	}
 	return nil
 }
+
+// prefixHint tells a user who may let them have other locations.
+const prefixHint = "An operator allows other places with --allow-artifact-prefix."
+
+// allows tells whether the operator lets clients choose a location that this server does not store artifacts at.
+func (o Options) allows(location string) bool {
+	return slices.Contains(o.AllowedSchemes, uriScheme(location)) ||
+		slices.ContainsFunc(o.AllowedPrefixes, func(prefix string) bool { return hasPrefix(location, prefix) })
+}
+
+// keeps tells whether a location is in the served store or in the default artifact root.
+func (o Options) keeps(location string) bool {
+	_, ok := o.place(location)
+	return ok || o.ArtifactRoot != "" && !splitURI(location).proxied() && hasPrefix(location, o.ArtifactRoot)
+}
+
+// choices tells a user where experiments may be. Folders of the server's machine are the operator's alone to know.
+func (o Options) choices() string {
+	var roots []string
+	if o.ArtifactsDestination != "" || splitURI(o.ArtifactRoot).proxied() {
+		roots = append(roots, "mlflow-artifacts:/")
+	}
+	for _, root := range append([]string{o.ArtifactRoot}, o.AllowedPrefixes...) {
+		if uri := splitURI(root); !uri.local() && !uri.proxied() {
+			roots = append(roots, root)
+		}
+	}
+	if roots == nil {
+		return ""
+	}
+	return ", or name a folder below " + strings.Join(roots, " or ")
+}
+
+// CheckPrefix refuses a prefix of locations that could allow less or more than its reader thinks. It is an absolute path or a URI.
+func CheckPrefix(prefix string) error {
+	uri := splitURI(prefix)
+	switch {
+	case strings.ContainsAny(prefix, "?#;\\") || slices.Contains(strings.Split(unquoteAll(prefix), "/"), ".."):
+		return errors.New("write it plainly, without '..', '?', '#', ';' and backslashes")
+	case uri.local() && !filepath.IsAbs(uri.file(prefix)):
+		return errors.New("write a folder as /absolute/path or file:///absolute/path")
+	case uri.proxied():
+		return errors.New("this server's own artifact store needs no permission")
+	case !uri.local() && uri.host == "" && strings.Trim(uri.path, "/") == "":
+		return errors.New("name a bucket, a host or a folder")
+	}
+	return nil
+}
+
+// hasPrefix tells whether a location is a prefix or below it, step by step, on the same host and as the storage would read it: a
+// file: URI is percent-encoded, a key in a bucket is not.
+func hasPrefix(location, prefix string) bool {
+	if decoded := unquoteAll(location); slices.Contains(strings.FieldsFunc(decoded, isSlash), "..") || strings.ContainsFunc(decoded, unicode.IsControl) {
+		return false
+	}
+	want, have := splitURI(prefix), splitURI(location)
+	if want.local() {
+		return have.local() && containsFile(prefix, location)
+	}
+	return want.scheme == have.scheme && want.host == have.host && strings.HasPrefix(have.path+"/", strings.TrimSuffix(want.path, "/")+"/")
+}
+
+func isSlash(r rune) bool { return r == '/' || r == '\\' }
 
 // within tells whether location is root or below it, on the same server.
 func within(root, location string) bool {

@@ -198,19 +198,19 @@ func (t *tx) checkSourceOfRun(source string, uri splitLocation, ref *modelRef, r
 		}
 	}
 	root := ""
-	if runID != "" && (local || uri.proxied()) {
+	if runID != "" && uri.scheme != "runs" && ref == nil {
 		run, ok, err := pickOne[struct{ ArtifactURI *string }](t, "SELECT artifact_uri FROM runs WHERE run_uuid = ?", runID)
 		if err != nil {
 			return err
 		}
-		if !ok {
+		if !ok && (local || uri.proxied()) {
 			return notContained(source, "run_id")
 		}
 		root = deref(run.ArtifactURI)
 	}
 	switch {
 	case local:
-		if root == "" || !containsFile(root, source) {
+		if !t.s.opts.mayBeAt(root, source) {
 			return invalid("Invalid model version source: '%s'. To use a local path as a model version source, the run_id request parameter has to be specified and the local path has to be contained within the artifact directory of the run specified by the run_id.", source)
 		}
 	case uri.scheme == "runs":
@@ -220,8 +220,12 @@ func (t *tx) checkSourceOfRun(source string, uri splitLocation, ref *modelRef, r
 		}
 	case ref != nil:
 		return notContained(source, "model_id")
-	case uri.proxied() && (root == "" || !containsURI(root, source)):
-		return notContained(source, "run_id")
+	case uri.proxied():
+		if root == "" || !containsURI(root, source) {
+			return notContained(source, "run_id")
+		}
+	case !t.s.opts.mayBeAt(root, source):
+		return t.requireSource(source)
 	}
 	return nil
 }
@@ -234,9 +238,9 @@ func (t *tx) checkSourceOfModel(source string, uri splitLocation, ref *modelRef,
 		}
 	}
 	root := ""
-	if local || uri.proxied() {
+	if uri.scheme != "runs" && ref == nil {
 		model, err := t.lockLoggedModel(modelID)
-		if isNotFound(err) {
+		if isNotFound(err) && (local || uri.proxied()) {
 			return notContained(source, "model_id")
 		}
 		if err != nil {
@@ -246,13 +250,38 @@ func (t *tx) checkSourceOfModel(source string, uri splitLocation, ref *modelRef,
 	}
 	switch {
 	case local:
-		if root == "" || !containsFile(root, source) {
+		if !t.s.opts.mayBeAt(root, source) {
 			return invalid("Invalid model version source: '%s'. To use a local path as a model version source, the model_id request parameter has to be specified and the local path has to be contained within the artifact directory of the run specified by the model_id.", source)
 		}
-	case ref != nil && ref.id != modelID, uri.scheme == "runs", uri.proxied() && (root == "" || !containsURI(root, source)):
+	case ref != nil:
+		if ref.id != modelID {
+			return notContained(source, "model_id")
+		}
+	case uri.scheme == "runs", uri.proxied() && (root == "" || !containsURI(root, source)):
 		return notContained(source, "model_id")
+	case !uri.proxied() && !t.s.opts.mayBeAt(root, source):
+		return t.requireSource(source)
 	}
 	return nil
+}
+
+// mayBeAt tells whether the source of a version may be at a location: in the folder, root, of the run or logged model that it claims, or
+// where the operator allows and this server keeps nothing of others.
+func (o Options) mayBeAt(root, source string) bool {
+	if root != "" && hasPrefix(source, root) {
+		return true
+	}
+	_, ours := o.place(source)
+	return !ours && o.allows(source)
+}
+
+// requireSource refuses a source that is neither in the folder of its run or logged model nor where the operator allows. In the
+// default artifact root it may be what the caller may read.
+func (t *tx) requireSource(source string) error {
+	if _, ours := t.s.opts.place(source); ours {
+		return t.requireArtifact(auth.Read, source)
+	}
+	return invalid("Invalid model version source: '%s'. It must be in the folder of the run or logged model that run_id or model_id names, or a runs:/ or models:/ URI. %s", source, prefixHint)
 }
 
 func notContained(source, parameter string) error {

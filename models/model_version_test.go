@@ -69,7 +69,7 @@ func TestCreateModelVersion_BlindRetryGetsTheSameVersion(t *testing.T) {
 	modelstest.Run(t, func(t *testing.T, uri string) {
 		ctx := modelstest.Anyone(t)
 		now := time.Now()
-		s := openWith(t, uri, Options{ArtifactRoot: "mlflow-artifacts:/", Now: func() time.Time { return now }})
+		s := openWith(t, uri, Options{ArtifactRoot: "mlflow-artifacts:/", AllowedSchemes: elsewhere, Now: func() time.Time { return now }})
 		newRegisteredModel(t, s, "m")
 		newRegisteredModel(t, s, "n")
 		run := ""
@@ -584,7 +584,7 @@ func TestRegistry_WritesRacingADeleteAreRefusedCleanly(t *testing.T) {
 func TestCreateModelVersion_SourceRulesOfTheOperator(t *testing.T) {
 	s := open(t, modelstest.SQLite(t))
 	s.opts.SourcePattern = regexp.MustCompile(`^(s3://models|hdfs://)`)
-	s.opts.AllowedSchemes = []string{"hdfs"}
+	s.opts.AllowedSchemes = []string{"hdfs", "s3"}
 	newRegisteredModel(t, s, "m")
 	for source, message := range map[string]string{
 		"s3://models/a":  "",

@@ -45,8 +45,10 @@ type Options struct {
 	RefuseLongValues bool
 	// SourcePattern, when set, must match somewhere in the source of every new model version.
 	SourcePattern *regexp.Regexp
-	// AllowedSchemes are schemes of locations on other servers, such as "hdfs", that experiments and versions may name all the same.
+	// AllowedSchemes are schemes of locations elsewhere, such as "hdfs", that experiments and versions may name all the same.
 	AllowedSchemes []string
+	// AllowedPrefixes are locations elsewhere, such as "s3://team/models", at and below which they may be; each passes CheckPrefix.
+	AllowedPrefixes []string
 	// AllowLiveChanges lets clients overwrite and delete what model versions in Staging and Production consist of.
 	AllowLiveChanges bool
 	// Now is the clock; nil for the system's.

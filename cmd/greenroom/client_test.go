@@ -32,7 +32,7 @@ func call(t testing.TB, s running, path, body string) map[string]any {
 
 func TestModels_TheWeeklyStory(t *testing.T) {
 	cleanEnvironment(t)
-	s := startServer(t)
+	s := startServer(t, "--allow-artifact-prefix", "s3://b")
 	t.Setenv("MLFLOW_TRACKING_URI", s.url)
 	call(t, s, "registered-models/create", `{"name":"churn","description":"who \u001b[31mleaves"}`)
 	for _, source := range []string{"s3://b/1", "s3://b/2", "s3://b/3"} {
@@ -81,7 +81,7 @@ func TestModels_TheWeeklyStory(t *testing.T) {
 
 func TestModels_JSONHasTheFieldsOfTheRESTAPI(t *testing.T) {
 	cleanEnvironment(t)
-	s := startServer(t)
+	s := startServer(t, "--allow-artifact-prefix", "s3://b")
 	t.Setenv("MLFLOW_TRACKING_URI", s.url)
 	call(t, s, "registered-models/create", `{"name":"it's churn"}`)
 	call(t, s, "model-versions/create", `{"name":"it's churn","source":"s3://b/1"}`)

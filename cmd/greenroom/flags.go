@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"greenroom/mlflowapi"
+	"greenroom/models"
 )
 
 // serverFlags are the flags of greenroom server, named as mlflow server's.
@@ -42,6 +43,7 @@ type serverFlags struct {
 	maxRequestSize int64
 
 	allowLiveArtifactChanges bool
+	allowedPrefixes          []string
 
 	// What MLflow has a variable for, and no flag.
 	refuseLongValues bool
@@ -88,6 +90,7 @@ func (f *serverFlags) define(set *pflag.FlagSet) {
 	set.VarPF(boolFlag{&f.serveArtifacts, false}, "no-serve-artifacts", "", "let clients reach the artifact store themselves").NoOptDefVal = "true"
 	set.StringVar(&f.artifactsDestination, "artifacts-destination", "./mlartifacts", "where this server stores artifacts: a folder, or s3://bucket/prefix")
 	set.StringVar(&f.s3PublicEndpointURL, "s3-public-endpoint-url", "", "URL under which clients reach the S3 server of MLFLOW_S3_ENDPOINT_URL, if they need another one than this server (for presigned URLs)")
+	set.StringSliceVar(&f.allowedPrefixes, "allow-artifact-prefix", nil, "location such as s3://team/models or /data/models below which clients may choose artifact locations and sources of model versions, besides this server's own")
 	set.BoolVar(&f.allowLiveArtifactChanges, "allow-live-artifact-changes", false, "let clients overwrite and delete the files of model versions in Staging and Production")
 	set.StringVarP(&f.host, "host", "h", "127.0.0.1", "address to listen on; other than loopback, everyone has to log in")
 	set.IntVarP(&f.port, "port", "p", 5000, "port to listen on; 0 takes a free one")
@@ -139,6 +142,7 @@ func (f *serverFlags) environment() map[string]string {
 		"log-level":                   "GREENROOM_LOG_LEVEL",
 		"audit-log":                   "GREENROOM_AUDIT_LOG",
 		"max-request-size":            "GREENROOM_MAX_REQUEST_SIZE",
+		"allow-artifact-prefix":       "GREENROOM_ALLOWED_ARTIFACT_PREFIXES",
 		"allow-live-artifact-changes": "GREENROOM_ALLOW_LIVE_ARTIFACT_CHANGES",
 	}
 	maps.Copy(env, identityVariables())
@@ -209,6 +213,12 @@ func (f *serverFlags) check(set *pflag.FlagSet, notes io.Writer) error {
 		return usageError{errors.New("--registry-store-uri differs from --backend-store-uri: runs and registered models share one database; leave it out")}
 	}
 	f.allowedHosts, f.corsAllowedOrigins = trimmed(f.allowedHosts), trimmed(f.corsAllowedOrigins)
+	f.allowedPrefixes = trimmed(f.allowedPrefixes)
+	for _, prefix := range f.allowedPrefixes {
+		if err := models.CheckPrefix(prefix); err != nil {
+			return usageError{fmt.Errorf("--allow-artifact-prefix %s: %w", prefix, err)}
+		}
+	}
 	switch f.xFrameOptions = strings.ToUpper(f.xFrameOptions); f.xFrameOptions {
 	case "SAMEORIGIN", "DENY", "NONE":
 	default:

@@ -36,6 +36,7 @@ func TestIdentityPage_TenCommandsDoWhatItSays(t *testing.T) {
 	t.Setenv("PATH", program+":"+os.Getenv("PATH"))
 	port := freePort(t)
 	t.Setenv("MLFLOW_PORT", port) // in place of 5000
+	t.Setenv("GREENROOM_ALLOWED_ARTIFACT_PREFIXES", "s3://bucket")
 	s := running{url: "http://127.0.0.1:" + port}
 
 	shell(t, blocks[0][1])

@@ -106,7 +106,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 
 	store, err := models.Open(ctx, f.backendStoreURI, models.Options{
 		ArtifactRoot: f.defaultArtifactRoot, ArtifactsDestination: destination, RefuseLongValues: f.refuseLongValues, SourcePattern: f.sourcePattern, AllowedSchemes: f.allowedSchemes,
-		AllowLiveChanges: f.allowLiveArtifactChanges,
+		AllowedPrefixes: f.allowedPrefixes, AllowLiveChanges: f.allowLiveArtifactChanges,
 	})
 	if refused := (*schema.RefusedError)(nil); err != nil && target.Dialect == schema.PostgreSQL && !errors.As(err, &refused) {
 		return fmt.Errorf("%w: check --backend-store-uri, and that the database is up and lets this user in", err)

@@ -140,6 +140,20 @@ DIFFERENCES = [
         "nothing can be stored there",
     ),
     Difference(
+        "location-elsewhere",
+        "experiments/create, model-versions/create",
+        "takes an artifact_location anywhere, such as /etc or another bucket, and a source in any bucket",
+        "answers 400, unless it is in the server's own stores, in the folder of the run or logged model, or below a prefix of --allow-artifact-prefix",
+        "whoever reads it, the server or a client, would use its own rights where somebody else chose",
+    ),
+    Difference(
+        "live-versions-are-frozen",
+        "mlflow-artifacts/artifacts, upload-artifact",
+        "lets files of a model version in Staging or Production be overwritten and deleted",
+        "answers 409 RESOURCE_CONFLICT, unless it runs with --allow-live-artifact-changes",
+        "what was approved must be what is loaded",
+    ),
+    Difference(
         "blind-retry",
         "model-versions/create, runs/outputs",
         "makes a second version when a client's retry repeats a call that had succeeded; answers the second runs/outputs with 400",

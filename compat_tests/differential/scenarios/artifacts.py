@@ -1,6 +1,6 @@
 """The artifact proxy: upload, download, ranges, lists, delete, odd names; and artifacts/list of a run."""
 
-from catalogue import experiment, run, scenario
+from catalogue import experiment, model, run, scenario, version
 from conversation import ARTIFACTS, Ours
 from known_differences import crashes, refused
 
@@ -52,6 +52,24 @@ def artifact_lives(c):
 
 
 @scenario
+def artifact_of_a_live_version(c):
+    _run(c)
+    model(c, "<u>")
+    c.put(ROOT + "/model/MLmodel", "approved")
+    version(c, "<u>", "mlflow-artifacts:/<exp>/<run>/artifacts/model", run_id="<run>")
+    c.put(ROOT + "/model/MLmodel", "approved")
+    for stage in ("Staging", "Production"):
+        c.post("model-versions/transition-stage", {"name": "<u>", "version": "1", "stage": stage, "archive_existing_versions": False})
+        frozen = refused("live-versions-are-frozen", "version 1 of registered model", status=409, code="RESOURCE_CONFLICT")
+        c.put(ROOT + "/model/MLmodel", "approved", **frozen)
+        c.put(ROOT + "/plot.png", "beside it")
+        c.get(ROOT + "/model/MLmodel")
+    c.delete(ROOT + "/model/MLmodel", **frozen)
+    c.post("model-versions/transition-stage", {"name": "<u>", "version": "1", "stage": "Archived", "archive_existing_versions": False})
+    c.delete(ROOT + "/model/MLmodel")
+
+
+@scenario
 def artifact_types(c):
     _run(c)
     for name in ("a.txt", "a.json", "a.yaml", "a.yml", "a.html", "a.htm", "a.svg", "a.png", "a.jpg", "a.csv", "a.md", "a.py", "a.js", "a.xml", "a.pkl", "a.bin", "a.ipynb", "MLmodel", "a.pdf", "a.zip", "a.tar", "a.log", "noext", "conda.yaml", "a.ini"):
@@ -85,7 +103,7 @@ def artifact_names(c):
         c.put(f"{ROOT}/{name}", "x", **refused("artifact-names", "Invalid path"))
         c.get(f"{ROOT}/{name}", **refused("artifact-names", "Invalid path", genuine=(200, 404)))
     for name in ("%2Fetc%2Fpasswd", "./x.txt", "file:%2F%2F%2Fetc%2Fpasswd"):
-        c.get(f"{ROOT}/{name}")
+        c.get(f"{ROOT}/{name}", **refused("artifact-names", "No such artifact", genuine=404, status=404, code="RESOURCE_DOES_NOT_EXIST"))
         c.put(f"{ROOT}/{name}", "x", differs="artifact-names", genuine=500, ours=Ours(200))
     c.put(ROOT + "/dir/", "x", **ENVELOPE)
     for path in ("..", "<exp>/..", "/", "%2e%2e", "a/../..", "/etc", "file:///etc"):

@@ -74,6 +74,13 @@ def experiment_create_above_the_store(c):
 
 
 @scenario
+def experiment_create_elsewhere(c):
+    for location in ("s3://other/x", "gs://other/x", "dbfs:/other", "/etc", "file:///root/x", "file:///tmp/%2e%2e/etc", "//root", "s3://bucket2/x", "s3://Bucket/x"):
+        name = "<u>" + location.replace("/", "")
+        c.post("experiments/create", {"name": name, "artifact_location": location}, **refused("location-elsewhere", "not where this server keeps artifacts", genuine=200))
+
+
+@scenario
 def experiment_create_accepted(c):
     experiment(c, "<u>s3", artifact_location="s3://bucket/path")
     c.get("experiments/get", {"experiment_id": "<exp>"})

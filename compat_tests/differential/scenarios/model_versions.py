@@ -102,6 +102,13 @@ def version_sources(c):
 
 
 @scenario
+def version_source_elsewhere(c):
+    model(c, "<u>")
+    for source in ("s3://other/x", "gs://other/x", "dbfs:/other", "s3://bucket2/x", "s3://Bucket/x", "s3://models-of-others/x"):
+        c.post("model-versions/create", {"name": "<u>", "source": source}, **refused("location-elsewhere", "in the folder of the run or logged model", genuine=200))
+
+
+@scenario
 def version_create_refused(c):
     model(c, "<u>")
     good = {"name": "<u>", "source": "s3://b/x"}
