@@ -74,8 +74,10 @@ func (s *S3) translate(clean string, err error) error {
 	)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrIsDir), errors.Is(err, ErrNotDir), errors.Is(err, ErrNoUpload), errors.Is(err, ErrPart),
-		errors.Is(err, errReplaced), errors.Is(err, ErrCorrupt), errors.As(err, &known), errors.As(err, &path):
+		errors.Is(err, ErrCorrupt), errors.As(err, &known), errors.As(err, &path):
 		return nil
+	case errors.Is(err, errReplaced):
+		return &UnavailableError{Err: err}
 	case errors.As(err, &credentials):
 		return &UnavailableError{Refused: true, Err: credentials}
 	}

@@ -196,7 +196,7 @@ func (u *partUpload) run(ctx context.Context, buffer []byte) (err error) {
 		}
 	}
 	if failed != nil && ctx.Err() == nil {
-		// The parts on their way are in vain. The group's context ends with its first error.
+		// The group's context ends with its first error, and no further part begins.
 		group.Go(func() error { return failed })
 	}
 	err = group.Wait()
@@ -243,10 +243,11 @@ func (u *partUpload) next(ctx context.Context, size int) ([]byte, error) {
 	return larger, err
 }
 
+// send is not broken off: S3 could still be storing the part when the upload is aborted, and keep it for good.
 func (u *partUpload) send(ctx context.Context, number int, content []byte) error {
 	body := lend(content)
 	defer body.takeBack()
-	answer, err := u.s.client.UploadPart(ctx, &s3.UploadPartInput{
+	answer, err := u.s.client.UploadPart(context.WithoutCancel(ctx), &s3.UploadPartInput{
 		Bucket: &u.s.bucket, Key: &u.key, UploadId: &u.id, PartNumber: aws.Int32(int32(number)), //nolint:gosec // at most MaxParts
 		Body: body, ContentLength: aws.Int64(int64(len(content))), ExpectedBucketOwner: u.s.owner,
 	})
