@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -39,6 +40,7 @@ func (a *API) sendArtifact(c *gin.Context, at artifacts.Place) error {
 	defer object.Close()
 	name := path.Base(at.Path)
 	h := c.Writer.Header()
+	general := h.Clone()
 	h.Set("Content-Type", contentType(name))
 	h.Set("Content-Disposition", attachment(name))
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -60,12 +62,39 @@ func (a *API) sendArtifact(c *gin.Context, at artifacts.Place) error {
 	if answer.check != nil {
 		setDigest(h, answer.check.want)
 	}
-	http.ServeContent(answer, c.Request, "", object.ModTime, object)
+	content := &source{ReadSeeker: object}
+	http.ServeContent(answer, c.Request, "", object.ModTime, content)
+	if content.err != nil && !c.Writer.Written() {
+		clear(h)
+		maps.Copy(h, general)
+		return artifactError(at.Path, content.err)
+	}
+	if content.err != nil {
+		if c.Request.Context().Err() == nil {
+			a.logFailure(c, fmt.Errorf("the download of '%s' was broken off: %w", at.Location(), content.err))
+		}
+		breakOff(c)
+		return nil
+	}
 	if answer.check != nil && answer.check.failed {
 		a.logFailure(c, fmt.Errorf("'%s' is not what was stored there: its SHA-256 is not %x; the download was broken off", at.Location(), answer.check.want))
 		breakOff(c)
 	}
 	return nil
+}
+
+// source remembers why a file could not be read to its end, which http.ServeContent keeps to itself.
+type source struct {
+	io.ReadSeeker
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.ReadSeeker.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
 }
 
 // upload is a request's body that may stand still only for so long. It remembers that reading it failed, which is no
