@@ -173,19 +173,19 @@ func partETag(sum []byte) string { return `"` + hex.EncodeToString(sum) + `"` }
 // after it was copied would be lost if the server died in between.
 //
 // Calls for one upload wait for each other, those of other processes too.
-func (l *Local) CompleteUpload(ctx context.Context, p, id string, parts []Part) (Stored, error) {
+func (l *Local) CompleteUpload(ctx context.Context, p, id string, parts []Part, ready func() error) (Stored, error) {
 	clean, err := CanonicalFilePath(p)
 	if err != nil {
 		return Stored{}, err
 	}
-	stored, err := l.complete(ctx, clean, id, parts)
+	stored, err := l.complete(ctx, clean, id, parts, ready)
 	if err != nil {
 		return Stored{}, describe("complete upload of", clean, err)
 	}
 	return stored, nil
 }
 
-func (l *Local) complete(ctx context.Context, clean, id string, parts []Part) (Stored, error) {
+func (l *Local) complete(ctx context.Context, clean, id string, parts []Part, ready func() error) (Stored, error) {
 	target, err := l.openUpload(clean, id)
 	if err != nil {
 		return Stored{}, err
@@ -211,6 +211,11 @@ func (l *Local) complete(ctx context.Context, clean, id string, parts []Part) (S
 	name, stored, err := l.join(ctx, id, parts)
 	if err != nil {
 		return Stored{}, err
+	}
+	if ready != nil {
+		if err := ready(); err != nil {
+			return Stored{}, errors.Join(err, l.root.Remove(name))
+		}
 	}
 	if err := l.place(name, clean); err != nil {
 		if _, gone := l.root.Stat(name); errors.Is(gone, fs.ErrNotExist) {

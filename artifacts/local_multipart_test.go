@@ -39,11 +39,11 @@ func TestLocal_AnUploadSurvivesARestart(t *testing.T) {
 	dir := t.TempDir()
 	id, parts := twoParts(t, openLocal(t, dir))
 	restarted := openLocal(t, dir)
-	first, err := restarted.CompleteUpload(t.Context(), "a.bin", id, parts)
+	first, err := restarted.CompleteUpload(t.Context(), "a.bin", id, parts, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := openLocal(t, dir).CompleteUpload(t.Context(), "a.bin", id, parts)
+	again, err := openLocal(t, dir).CompleteUpload(t.Context(), "a.bin", id, parts, nil)
 	if err != nil || again != first {
 		t.Errorf("completed again = %+v, %v, want %+v", again, err, first)
 	}
@@ -58,7 +58,7 @@ func TestLocal_ReplicasCompleteAnUploadOnce(t *testing.T) {
 		replica := openLocal(t, dir)
 		wg.Go(func() {
 			var err error
-			if stored[i], err = replica.CompleteUpload(context.Background(), "a.bin", id, parts); err != nil {
+			if stored[i], err = replica.CompleteUpload(context.Background(), "a.bin", id, parts, nil); err != nil {
 				t.Error(err)
 			}
 		})
@@ -75,7 +75,7 @@ func TestLocal_CompletionKeepsNoParts(t *testing.T) {
 	dir := t.TempDir()
 	l := openLocal(t, dir)
 	id, parts := twoParts(t, l)
-	if _, err := l.CompleteUpload(t.Context(), "a.bin", id, parts); err != nil {
+	if _, err := l.CompleteUpload(t.Context(), "a.bin", id, parts, nil); err != nil {
 		t.Fatal(err)
 	}
 	var kept int64
@@ -97,7 +97,7 @@ func TestLocal_AbortDuringCompletion(t *testing.T) {
 		id, parts := twoParts(t, l)
 		var wg sync.WaitGroup
 		var completed error
-		wg.Go(func() { _, completed = l.CompleteUpload(context.Background(), "a.bin", id, parts) })
+		wg.Go(func() { _, completed = l.CompleteUpload(context.Background(), "a.bin", id, parts, nil) })
 		if err := l.AbortUpload(t.Context(), "a.bin", id); err != nil {
 			t.Error(err)
 		}
@@ -124,7 +124,7 @@ func TestLocal_ADamagedPartIsFound(t *testing.T) {
 	if err := os.Truncate(filepath.Join(dir, ".greenroom-upload-parts", id, "1"), 100); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.CompleteUpload(t.Context(), "a.bin", id, parts); !errors.Is(err, artifacts.ErrPart) {
+	if _, err := l.CompleteUpload(t.Context(), "a.bin", id, parts, nil); !errors.Is(err, artifacts.ErrPart) {
 		t.Errorf("CompleteUpload with a truncated part = %v, want ErrPart", err)
 	}
 }

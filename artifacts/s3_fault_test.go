@@ -100,7 +100,7 @@ var s3Calls = []s3Call{
 		return err
 	}},
 	{artifactstest.CompleteUpload, "CompleteUpload", func(ctx context.Context, f *faultyS3) error {
-		_, err := f.CompleteUpload(ctx, "d/parts.bin", f.id, []artifacts.Part{f.part})
+		_, err := f.CompleteUpload(ctx, "d/parts.bin", f.id, []artifacts.Part{f.part}, nil)
 		return err
 	}},
 	{artifactstest.AbortUpload, "AbortUpload", func(ctx context.Context, f *faultyS3) error { return f.AbortUpload(ctx, "d/parts.bin", f.id) }},

@@ -143,7 +143,7 @@ func (e *exactReader) Read(p []byte) (int, error) {
 }
 
 // CompleteUpload implements Multiparter.
-func (s *S3) CompleteUpload(ctx context.Context, p, id string, parts []Part) (Stored, error) {
+func (s *S3) CompleteUpload(ctx context.Context, p, id string, parts []Part, ready func() error) (Stored, error) {
 	clean, key, upload, err := s.upload(p, id)
 	if err != nil {
 		return Stored{}, err
@@ -157,6 +157,11 @@ func (s *S3) CompleteUpload(ctx context.Context, p, id string, parts []Part) (St
 			return Stored{}, fmt.Errorf("%w: part %d; parts go from 1 to %d", ErrPart, part.Number, MaxParts)
 		}
 		completed[i] = completedPart(part.Number, part.ETag)
+	}
+	if ready != nil {
+		if err := ready(); err != nil {
+			return Stored{}, fmt.Errorf("complete the upload of artifact %q: %w", clean, err)
+		}
 	}
 	etag, err := s.complete(ctx, key, upload, completed)
 	if err != nil {

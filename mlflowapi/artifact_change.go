@@ -102,7 +102,8 @@ func (a *API) createUpload(ctx context.Context, at multipartPlace) (id string, e
 
 // completeUpload is putArtifact for a file that has come in parts. Repeated with the same parts, it has the same end.
 func (a *API) completeUpload(ctx context.Context, at multipartPlace, id string, parts []artifacts.Part) error {
-	err := a.storeArtifact(ctx, at.Place, func() (artifacts.Stored, error) { return at.parts.CompleteUpload(ctx, at.Path, id, parts) })
+	mayPut := func() error { return a.store.RequireOverwritable(ctx, at.Location()) } // a big file takes long to put together
+	err := a.storeArtifact(ctx, at.Place, func() (artifacts.Stored, error) { return at.parts.CompleteUpload(ctx, at.Path, id, parts, mayPut) })
 	return uploadError(at.Path, err)
 }
 

@@ -182,13 +182,13 @@ type slowParts struct {
 	begun, release chan struct{}
 }
 
-func (s slowParts) CompleteUpload(ctx context.Context, path, id string, parts []artifacts.Part) (artifacts.Stored, error) {
+func (s slowParts) CompleteUpload(ctx context.Context, path, id string, parts []artifacts.Part, ready func() error) (artifacts.Stored, error) {
 	s.begun <- struct{}{}
 	select {
 	case <-s.release:
 	case <-ctx.Done():
 	}
-	return s.Local.CompleteUpload(ctx, path, id, parts)
+	return s.Local.CompleteUpload(ctx, path, id, parts, ready)
 }
 
 func TestMultipart_CompletionGoesOnWithoutItsClient(t *testing.T) {

@@ -43,6 +43,7 @@ func RunMultiparter(t *testing.T, newStore func(t *testing.T) artifacts.Store) {
 		{"CompletionRepeatedGivesTheSameAnswer", completionRepeated},
 		{"CompletionsAtOnceEndWithTheFile", completionsAtOnce},
 		{"CancelledCompletionLeavesNothingHalf", cancelledCompletion},
+		{"CompletionAsksBeforeTheFileIsVisible", completionAsks},
 		{"AbortDropsTheUpload", abort},
 		{"SweepDropsOldUploadsAndSparesYoung", sweep},
 		{"BrokenPartStoresNothing", brokenPart},
@@ -85,7 +86,7 @@ func putPart(t testing.TB, s multipartStore, path, id string, number int, conten
 
 func complete(t testing.TB, s multipartStore, path, id string, parts ...artifacts.Part) artifacts.Stored {
 	t.Helper()
-	stored, err := s.CompleteUpload(context.Background(), path, id, parts)
+	stored, err := s.CompleteUpload(context.Background(), path, id, parts, nil)
 	if err != nil {
 		t.Fatalf("CompleteUpload(%q): %v", path, err)
 	}
@@ -94,7 +95,7 @@ func complete(t testing.TB, s multipartStore, path, id string, parts ...artifact
 
 func wantComplete(t testing.TB, s multipartStore, path, id string, parts []artifacts.Part, want error) {
 	t.Helper()
-	if _, err := s.CompleteUpload(context.Background(), path, id, parts); !errors.Is(err, want) {
+	if _, err := s.CompleteUpload(context.Background(), path, id, parts, nil); !errors.Is(err, want) {
 		t.Errorf("CompleteUpload(%q, %v) = %v, want %v", path, parts, err, want)
 	}
 }
@@ -335,7 +336,7 @@ func completionsAtOnce(t *testing.T, s multipartStore) {
 	stored := make([]artifacts.Stored, 4)
 	var wg sync.WaitGroup
 	for i := range stored {
-		wg.Go(func() { stored[i], _ = s.CompleteUpload(context.Background(), "a.bin", id, parts) })
+		wg.Go(func() { stored[i], _ = s.CompleteUpload(context.Background(), "a.bin", id, parts, nil) })
 	}
 	wg.Wait()
 	want := complete(t, s, "a.bin", id, parts...)
@@ -355,12 +356,28 @@ func cancelledCompletion(t *testing.T, s multipartStore) {
 	part := putPart(t, s, "d/a.bin", id, 1, "x")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := s.CompleteUpload(ctx, "d/a.bin", id, []artifacts.Part{part}); !errors.Is(err, context.Canceled) {
+	if _, err := s.CompleteUpload(ctx, "d/a.bin", id, []artifacts.Part{part}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("CompleteUpload = %v, want context.Canceled", err)
 	}
 	wantNothing(t, s)
 	complete(t, s, "d/a.bin", id, part)
 	wantContent(t, s, "d/a.bin", "x")
+}
+
+func completionAsks(t *testing.T, s multipartStore) {
+	put(t, s, "a.bin", "old")
+	id := create(t, s, "a.bin")
+	part := putPart(t, s, "a.bin", id, 1, "new")
+	_, err := s.CompleteUpload(context.Background(), "a.bin", id, []artifacts.Part{part}, func() error {
+		wantContent(t, s, "a.bin", "old")
+		return errBroken
+	})
+	if !errors.Is(err, errBroken) {
+		t.Errorf("CompleteUpload that is refused = %v, want the refusal", err)
+	}
+	wantContent(t, s, "a.bin", "old")
+	complete(t, s, "a.bin", id, part)
+	wantContent(t, s, "a.bin", "new")
 }
 
 func abort(t *testing.T, s multipartStore) {
@@ -438,7 +455,7 @@ func refusedUploadPaths(t *testing.T, s multipartStore) {
 		if body.reads > 0 {
 			t.Errorf("PutPart(%q) read the body before it refused the path", path)
 		}
-		_, err = s.CompleteUpload(ctx, path, id, []artifacts.Part{{Number: 1, ETag: `"x"`}})
+		_, err = s.CompleteUpload(ctx, path, id, []artifacts.Part{{Number: 1, ETag: `"x"`}}, nil)
 		wantPathError(t, "CompleteUpload", err)
 		wantPathError(t, "AbortUpload", s.AbortUpload(ctx, path, id))
 	}
