@@ -977,10 +977,9 @@ func (t *tx) marks() ([]Garbage, error) {
 }
 
 // checkNotGarbage refuses a new version of what is being deleted for good. Until the transaction ends nothing else is marked.
-func (t *tx) checkNotGarbage(n NewModelVersion, o *origin) error {
-	marked, err := t.markedRows()
-	if err != nil || marked == nil {
-		return err
+func (t *tx) checkNotGarbage(n NewModelVersion, o *origin, marked *markedRows) error {
+	if marked == nil {
+		return nil
 	}
 	refs := newReferences(t.s.opts)
 	refs.add(versionRow{Name: n.Name, Source: &o.source, StorageLocation: &o.storage, RunID: o.runID}, nil)
@@ -989,6 +988,11 @@ func (t *tx) checkNotGarbage(n NewModelVersion, o *origin) error {
 	}
 	refused := func(kind GarbageKind, id string) error {
 		return invalid("Invalid model version source: '%s'. The %s %s %s.", n.Source, kind.words(), id, beingDeleted)
+	}
+	for _, g := range marked.marks {
+		if g.Kind == GarbageRun && refs.runs[g.ID] != "" || g.Kind == GarbageLoggedModel && refs.models[g.ID] != "" {
+			return refused(g.Kind, g.ID)
+		}
 	}
 	for _, r := range marked.runs {
 		if refs.toRun(r) != "" {
@@ -1008,11 +1012,18 @@ func (t *tx) checkNotGarbage(n NewModelVersion, o *origin) error {
 	return nil
 }
 
-// markedRows are the rows of everything that is marked, nil for nothing.
-func (t *tx) markedRows() (*garbageRows, error) {
-	items, err := t.marks()
-	if err != nil || len(items) == 0 {
+// markedRows are what is marked, and those of its rows that are still there.
+type markedRows struct {
+	marks []Garbage
+	*garbageRows
+}
+
+// markedRows is nil if nothing is marked.
+func (t *tx) markedRows() (*markedRows, error) {
+	marks, err := t.marks()
+	if err != nil || len(marks) == 0 {
 		return nil, err
 	}
-	return t.garbageRows(GarbageFilter{}.of(items), "")
+	rows, err := t.garbageRows(GarbageFilter{}.of(marks), "")
+	return &markedRows{marks, rows}, err
 }

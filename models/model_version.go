@@ -123,11 +123,15 @@ func (t *tx) createVersion(n NewModelVersion) (*ModelVersion, error) {
 	if err := t.lockGarbage(true); err != nil {
 		return nil, err
 	}
+	marked, err := t.markedRows() // before the origin: what is deleted for good in between is not found there
+	if err != nil {
+		return nil, err
+	}
 	origin, err := t.origin(n)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.checkNotGarbage(n, origin); err != nil {
+	if err := t.checkNotGarbage(n, origin, marked); err != nil {
 		return nil, err
 	}
 	if _, err := t.lockModel(n.Name); err != nil {

@@ -146,7 +146,14 @@ type Result struct {
 // Run does what was planned. First it finishes what an earlier GC has begun. done hears of each piece of garbage. What turned
 // out to be needed after all is given back; what was asked for by ids is refused then (*models.Error), before anything of it is
 // touched. Another error is that of the first piece that failed; the others were deleted all the same.
+//
+// Only one process at a time runs a GC on a database (models.Store.LockGC).
 func (g GC) Run(ctx context.Context, plan *GCPlan, done func(Result)) (kept []models.Kept, err error) {
+	release, err := g.Store.LockGC(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	failed := map[string]bool{}
 	err = g.finish(ctx, failed, done)
 	if ctx.Err() != nil {
