@@ -9,8 +9,8 @@ import (
 const (
 	// partBytes is the size of a buffer, and the least that S3 takes as a part.
 	partBytes = 5 << 20
-	// maxSpareBytes is up to where uploads get a second and third buffer, over all uploads of a store.
-	maxSpareBytes = 10 * partBytes
+	// maxBufferBytes are lent out over all uploads of a store, for what can do without.
+	maxBufferBytes = 4 * partBytes
 	// keptBuffers stay allocated while no upload needs them.
 	keptBuffers = 2
 )
@@ -23,10 +23,13 @@ type buffers struct {
 	free [][]byte // of partBytes each
 }
 
-// take lends a buffer of at least partBytes. An upload that has none always gets one.
-func (b *buffers) take(size int) ([]byte, error) {
+// take lends a buffer of size bytes, or nil when enough are lent out and it can be done without.
+func (b *buffers) take(size int, needed bool) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.used+size > maxBufferBytes && !needed {
+		return nil, nil
+	}
 	if size == partBytes && len(b.free) > 0 {
 		buffer := b.free[len(b.free)-1]
 		b.free = b.free[:len(b.free)-1]
@@ -38,17 +41,6 @@ func (b *buffers) take(size int) ([]byte, error) {
 		b.used += size
 	}
 	return buffer, err
-}
-
-// spare lends a further buffer, or nil when there are enough in use.
-func (b *buffers) spare(size int) ([]byte, error) {
-	b.mu.Lock()
-	full := b.used+size > maxSpareBytes
-	b.mu.Unlock()
-	if full {
-		return nil, nil
-	}
-	return b.take(size)
 }
 
 // give takes a buffer back.

@@ -103,18 +103,27 @@ func (s *S3) PutPart(ctx context.Context, p, id string, number int, body io.Read
 		return "", fmt.Errorf("%w: part %d of %d bytes; parts go from 1 to %d and tell their size", ErrPart, number, size, MaxParts)
 	}
 	source := &exactReader{r: contextReader{ctx, body}, left: size}
-	input := &s3.UploadPartInput{
-		Bucket: &s.bucket, Key: &key, UploadId: &upload, PartNumber: aws.Int32(int32(number)), //nolint:gosec // at most MaxParts
-		Body: source, ContentLength: &size, ExpectedBucketOwner: s.owner,
-	}
-	answer, err := s.client.UploadPart(ctx, input, streamed(input, source))
+	answer, err := s.streamPart(ctx, key, upload, number, source, size)
 	if source.err != nil {
 		return "", fmt.Errorf("put part %d of artifact %q: %w", number, clean, source.err)
 	}
 	if err != nil {
 		return "", s.describe(ctx, fmt.Sprintf("put part %d of", number), clean, err)
 	}
-	return quoted(answer.ETag), nil
+	return quoted(&answer), nil
+}
+
+// streamPart sends a part as it is read.
+func (s *S3) streamPart(ctx context.Context, key, id string, number int, body io.Reader, size int64) (etag string, err error) {
+	framed, length, option := s.streamed(body, size)
+	answer, err := s.client.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket: &s.bucket, Key: &key, UploadId: &id, PartNumber: aws.Int32(int32(number)), //nolint:gosec // at most MaxParts
+		Body: framed, ContentLength: length, ExpectedBucketOwner: s.owner,
+	}, option)
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(answer.ETag), nil
 }
 
 // exactReader reads as many bytes as were promised, and remembers why it could not.

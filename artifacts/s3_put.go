@@ -26,6 +26,9 @@ const (
 	pieceBytes = 128 << 10
 	// maxBuffers is how many parts of one upload are in memory at most: two on their way, one being filled.
 	maxBuffers = 3
+	// streamBytes is the size of a part that goes to S3 as it comes, because no buffer is free. Its failure fails the
+	// upload, where a part in a buffer is sent again.
+	streamBytes = 16 << 20
 )
 
 // Put implements Store. A small file goes up with one call; a larger one as a multipart upload, of which nobody sees
@@ -67,9 +70,18 @@ func (s *S3) put(ctx context.Context, key string, source *partSource, size int64
 		}
 	}
 	first := partSize(1, size)
-	buffer, err := s.buffers.take(first)
+	if size >= 0 {
+		first = int(min(int64(first), size))
+	}
+	buffer, err := s.buffers.take(first, size < 0)
 	if err != nil {
 		return "", err
+	}
+	if buffer == nil {
+		if size <= streamBytes {
+			return s.streamObject(ctx, key, source, size)
+		}
+		return s.putParts(ctx, key, source, size, nil)
 	}
 	n, last, err := source.fill(buffer, copy(buffer, small))
 	if err != nil || last {
@@ -82,6 +94,25 @@ func (s *S3) put(ctx context.Context, key string, source *partSource, size int64
 		return s.putObject(ctx, key, buffer[:n])
 	}
 	return s.putParts(ctx, key, source, size, buffer)
+}
+
+// streamObject stores a whole object as it is read.
+func (s *S3) streamObject(ctx context.Context, key string, source *partSource, size int64) (etag string, err error) {
+	exact := &exactReader{r: source, left: size}
+	framed, length, option := s.streamed(exact, size)
+	input := &s3.PutObjectInput{
+		Bucket: &s.bucket, Key: &key, Body: framed, ContentLength: length, ContentType: aws.String(contentType(key)), ExpectedBucketOwner: s.owner,
+	}
+	s.args.onPut(input)
+	answer, err := s.client.PutObject(ctx, input, option)
+	if exact.err != nil {
+		source.err = exact.err
+		return "", exact.err
+	}
+	if err != nil {
+		return "", err
+	}
+	return quoted(answer.ETag), nil
 }
 
 // putObject stores a whole object. Once the body is there it is not broken off, so that the caller knows what came of it.
@@ -124,11 +155,13 @@ func contentType(key string) string {
 	return "application/octet-stream"
 }
 
-// putParts stores an object of which the first buffer holds the first part.
+// putParts stores an object of which the buffer, if there is one, holds the first part.
 func (s *S3) putParts(ctx context.Context, key string, source *partSource, size int64, first []byte) (etag string, err error) {
 	id, err := s.create(ctx, key)
 	if err != nil {
-		s.buffers.give(first)
+		if first != nil {
+			s.buffers.give(first)
+		}
 		return "", err
 	}
 	u := &partUpload{s: s, key: key, id: id, source: source, size: size, idle: make(chan []byte, maxBuffers)}
@@ -168,62 +201,69 @@ type partUpload struct {
 
 // run sends everything. On return all buffers are given back.
 func (u *partUpload) run(ctx context.Context, buffer []byte) (err error) {
-	u.buffers = 1
 	group, ctx := errgroup.WithContext(ctx)
 	n, last := len(buffer), false
-	var failed error // to get a further part
+	if buffer != nil {
+		u.buffers = 1
+	}
 	for number := 1; ; number++ {
-		part := buffer
-		content := part[:n]
-		group.Go(func() error {
-			defer func() { u.idle <- part }()
-			return u.send(ctx, number, content)
-		})
-		if last {
+		if part := buffer; part == nil {
+			last, err = u.stream(ctx, number)
+		} else {
+			content := part[:n]
+			group.Go(func() error {
+				defer func() { u.idle <- part }()
+				return u.send(ctx, number, content)
+			})
+		}
+		if err != nil || last {
 			break
 		}
-		if buffer, failed = u.next(ctx, partSize(number+1, u.size)); failed != nil {
+		if buffer, err = u.next(ctx, partSize(number+1, u.size)); err != nil {
 			break
 		}
-		if n, last, failed = u.source.fill(buffer, 0); failed != nil {
+		if buffer == nil {
+			continue
+		}
+		if n, last, err = u.source.fill(buffer, 0); err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
 			u.idle <- buffer
-			break
-		}
-		if err := ctx.Err(); err != nil {
-			u.idle <- buffer
-			failed = err
 			break
 		}
 	}
-	if failed != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil {
 		// The group's context ends with its first error, and no further part begins.
+		failed := err
 		group.Go(func() error { return failed })
 	}
-	err = group.Wait()
+	if waited := group.Wait(); waited != nil {
+		err = waited
+	}
 	for range u.buffers {
 		u.s.buffers.give(<-u.idle)
-	}
-	if err == nil {
-		err = failed
 	}
 	slices.SortFunc(u.parts, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
 	return err
 }
 
-// next is a buffer to fill: one of the upload's own, else a further one, else the first that is sent.
-func (u *partUpload) next(ctx context.Context, size int) ([]byte, error) {
-	var buffer []byte
+// next is a buffer to fill: one of the upload's own, else a further one, else the first that is sent. It is nil if the
+// upload has none and can do without.
+func (u *partUpload) next(ctx context.Context, size int) (buffer []byte, err error) {
 	select {
 	case buffer = <-u.idle:
 	default:
 		if u.buffers < maxBuffers {
-			spare, err := u.s.buffers.spare(size)
+			further, err := u.s.buffers.take(size, u.size < 0 && u.buffers == 0)
 			if err != nil {
 				return nil, err
 			}
-			if spare != nil {
+			if further != nil {
 				u.buffers++
-				return spare, nil
+			}
+			if further != nil || u.buffers == 0 {
+				return further, nil
 			}
 		}
 		select {
@@ -236,11 +276,34 @@ func (u *partUpload) next(ctx context.Context, size int) ([]byte, error) {
 		return buffer, nil
 	}
 	u.s.buffers.give(buffer)
-	larger, err := u.s.buffers.take(size)
-	if err != nil {
-		u.buffers--
+	u.buffers--
+	if buffer, err = u.s.buffers.take(size, true); err == nil {
+		u.buffers++
 	}
-	return larger, err
+	return buffer, err
+}
+
+// stream sends the next part as it is read; last tells that nothing follows.
+func (u *partUpload) stream(ctx context.Context, number int) (last bool, err error) {
+	left := u.size - u.source.read
+	size := min(left, max(streamBytes, int64(partSize(number, u.size))))
+	exact := &exactReader{r: u.source, left: size}
+	etag, err := u.s.streamPart(ctx, u.key, u.id, number, exact, size)
+	if exact.err != nil {
+		u.source.err = exact.err
+		return false, exact.err
+	}
+	if err != nil {
+		return false, err
+	}
+	u.done(number, etag)
+	return left == size, nil
+}
+
+func (u *partUpload) done(number int, etag string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.parts = append(u.parts, completedPart(number, etag))
 }
 
 // send is not broken off: S3 could still be storing the part when the upload is aborted, and keep it for good.
@@ -254,9 +317,7 @@ func (u *partUpload) send(ctx context.Context, number int, content []byte) error
 	if err != nil {
 		return err
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.parts = append(u.parts, completedPart(number, aws.ToString(answer.ETag)))
+	u.done(number, aws.ToString(answer.ETag))
 	return nil
 }
 
@@ -282,46 +343,53 @@ type partSource struct {
 	ahead []byte
 }
 
-// fill reads into buffer from byte n on, until it is full or the body ends; last tells that nothing follows.
-func (s *partSource) fill(buffer []byte, n int) (filled int, last bool, err error) {
-	start := n
-	defer func() {
-		s.sum.Write(buffer[start:n])
-		s.read += int64(n - start)
-	}()
-	n += copy(buffer[n:], s.ahead)
-	s.ahead = nil
-	for n < len(buffer) {
-		got, err := s.body.Read(buffer[n:min(n+pieceBytes, len(buffer))])
-		n += got
-		if err == io.EOF {
-			return n, true, nil
-		}
-		if err != nil {
-			s.err = err
-			return n, false, err
-		}
+func (s *partSource) Read(p []byte) (n int, err error) {
+	if len(s.ahead) > 0 {
+		n = copy(p, s.ahead)
+		s.ahead = s.ahead[n:]
+	} else {
+		n, err = s.next(p)
 	}
-	for {
-		ahead := make([]byte, 1)
-		got, err := s.body.Read(ahead)
-		switch {
-		case got > 0 && err == nil:
-			s.ahead = ahead
-			return n, false, nil
-		case got > 0 && err == io.EOF:
-			s.ahead = ahead
-			s.body = eof{}
-			return n, false, nil
-		case err == io.EOF:
-			return n, true, nil
-		case err != nil:
-			s.err = err
-			return n, false, err
-		}
-	}
+	s.sum.Write(p[:n])
+	s.read += int64(n)
+	return n, err
 }
 
-type eof struct{}
+// next reads from the body, and remembers its error.
+func (s *partSource) next(p []byte) (int, error) {
+	n, err := s.body.Read(p)
+	if err != nil {
+		s.body = failed{err}
+		if err != io.EOF {
+			s.err = err
+		}
+	}
+	return n, err
+}
 
-func (eof) Read([]byte) (int, error) { return 0, io.EOF }
+// fill reads into buffer from byte n on, until it is full or the body ends; last tells that nothing follows.
+func (s *partSource) fill(buffer []byte, n int) (filled int, last bool, err error) {
+	for n < len(buffer) && err == nil {
+		var got int
+		got, err = s.Read(buffer[n:min(n+pieceBytes, len(buffer))])
+		n += got
+	}
+	for err == nil && len(s.ahead) == 0 {
+		var got int
+		ahead := make([]byte, 1)
+		got, err = s.next(ahead)
+		s.ahead = ahead[:got]
+	}
+	if err == io.EOF && len(s.ahead) == 0 { //nolint:errorlint // a Reader's
+		return n, true, nil
+	}
+	if err == io.EOF { //nolint:errorlint // a Reader's
+		err = nil
+	}
+	return n, false, err
+}
+
+// failed is a body that has ended.
+type failed struct{ err error }
+
+func (f failed) Read([]byte) (int, error) { return 0, f.err }

@@ -16,20 +16,21 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// streamed sends a body whose checksum is known only when it has passed: it follows the body, as S3's aws-chunked encoding
-// has it, in one chunk. So a body that breaks off is never taken for the whole. The SDK does this over TLS only.
-func streamed(input *s3.UploadPartInput, body io.Reader) func(*s3.Options) {
-	return func(o *s3.Options) {
-		o.Retryer = aws.NopRetryer{} // what has been read is gone
-		if o.RequestChecksumCalculation == aws.RequestChecksumCalculationWhenRequired {
-			// The operator's word that the server does not know such checksums.
+// streamed prepares a body of size bytes whose checksum is known only when it has passed: it follows the body, as S3's
+// aws-chunked encoding has it, in one chunk. So a body that breaks off is never taken for the whole. The SDK does this over
+// TLS only.
+func (s *S3) streamed(body io.Reader, size int64) (framed io.Reader, length *int64, option func(*s3.Options)) {
+	if s.client.Options().RequestChecksumCalculation == aws.RequestChecksumCalculationWhenRequired {
+		// The operator's word that the server does not know such checksums.
+		return body, &size, func(o *s3.Options) {
+			o.Retryer = aws.NopRetryer{}
 			o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
-			return
 		}
+	}
+	framed, total := checkedChunk(body, size)
+	return framed, &total, func(o *s3.Options) {
+		o.Retryer = aws.NopRetryer{} // what has been read is gone
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-		size := aws.ToInt64(input.ContentLength)
-		chunked, length := checkedChunk(body, size)
-		input.Body, input.ContentLength = chunked, &length
 		o.APIOptions = append(
 			o.APIOptions,
 			smithyhttp.SetHeaderValue("Content-Encoding", "aws-chunked"),
