@@ -166,6 +166,34 @@ func (l *Local) PutPart(ctx context.Context, p, id string, number int, body io.R
 	return partETag(sum.Sum(nil)), nil
 }
 
+// UploadSize implements Multiparter.
+func (l *Local) UploadSize(_ context.Context, p, id string) (int64, error) {
+	clean, err := CanonicalFilePath(p)
+	if err != nil {
+		return 0, err
+	}
+	f, err := l.openUpload(clean, id)
+	if err != nil {
+		return 0, describe("measure upload of", clean, err)
+	}
+	if err := f.Close(); err != nil {
+		return 0, describe("measure upload of", clean, err)
+	}
+	entries, err := fs.ReadDir(l.root.FS(), uploadDir(id))
+	var bytes int64
+	for _, entry := range entries {
+		info, missing := entry.Info()
+		if missing != nil || strings.Trim(entry.Name(), "0123456789") != "" {
+			continue // replaced or aborted meanwhile, or no part
+		}
+		bytes += info.Size() - sha256.Size // which stands behind the part's bytes
+	}
+	if err != nil {
+		return 0, describe("measure upload of", clean, uploadError(err))
+	}
+	return bytes, nil
+}
+
 func partETag(sum []byte) string { return `"` + hex.EncodeToString(sum) + `"` }
 
 // CompleteUpload implements Multiparter. It copies the parts into one file, so

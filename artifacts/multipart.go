@@ -37,6 +37,9 @@ type Multiparter interface {
 	// already. It is all or nothing. The ETag is quoted.
 	PutPart(ctx context.Context, path, id string, number int, body io.Reader, size int64) (etag string, err error)
 
+	// UploadSize is how many bytes the parts that are stored so far have.
+	UploadSize(ctx context.Context, path, id string) (bytes int64, err error)
+
 	// CompleteUpload makes of the parts, in the order of their numbers, the
 	// file at path, as Put does. Repeated with the same parts it gives the same
 	// answer, as a client repeats it whose first answer was lost. ready, unless

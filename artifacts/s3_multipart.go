@@ -151,6 +151,25 @@ func (e *exactReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// UploadSize implements Multiparter.
+func (s *S3) UploadSize(ctx context.Context, p, id string) (bytes int64, err error) {
+	clean, key, upload, err := s.upload(p, id)
+	if err != nil {
+		return 0, err
+	}
+	pages := s3.NewListPartsPaginator(s.client, &s3.ListPartsInput{Bucket: &s.bucket, Key: &key, UploadId: &upload, ExpectedBucketOwner: s.owner})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return 0, s.describe(ctx, "measure the upload of", clean, err)
+		}
+		for _, part := range page.Parts {
+			bytes += aws.ToInt64(part.Size)
+		}
+	}
+	return bytes, nil
+}
+
 // CompleteUpload implements Multiparter.
 func (s *S3) CompleteUpload(ctx context.Context, p, id string, parts []Part, ready func() error) (Stored, error) {
 	clean, key, upload, err := s.upload(p, id)

@@ -50,6 +50,8 @@ type Config struct {
 	AuditLog io.Writer
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For tells the client's address.
 	TrustedProxies []netip.Prefix
+	// MaxArtifactBytes bounds a file; 0 for no limit.
+	MaxArtifactBytes int64
 	// Artifacts are the stores that the server keeps files in.
 	Artifacts artifacts.Stores
 	// PresignedURLs is PresignedAuto, which is what "" means, PresignedServer or PresignedOff.

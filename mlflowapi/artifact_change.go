@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"time"
 
 	"greenroom/artifacts"
@@ -12,9 +13,23 @@ import (
 
 // putArtifact stores body, of size bytes or artifacts.UnknownSize, at a place.
 func (a *API) putArtifact(ctx context.Context, at artifacts.Place, body io.Reader, size int64) error {
+	if err := a.checkSize(size); err != nil {
+		return err
+	}
+	if limit := a.cfg.MaxArtifactBytes; limit > 0 {
+		body = &limitedReader{body, limit, a.checkSize(math.MaxInt64)}
+	}
 	mayPut := func() error { return a.store.RequireOverwritable(ctx, at.Location()) }
 	body = &guardedReader{body, size, mayPut} // a version may come to Staging or Production while the body is on its way
 	return a.storeArtifact(ctx, at, func() (artifacts.Stored, error) { return at.Store.Put(ctx, at.Path, body, size) })
+}
+
+// checkSize refuses a file, or a part of one, over the operator's limit.
+func (a *API) checkSize(bytes int64) error {
+	if limit := a.cfg.MaxArtifactBytes; limit > 0 && bytes > limit {
+		return &requestTooLarge{limit, true}
+	}
+	return nil
 }
 
 // storeArtifact makes a file appear at a place, and records what it is. Once that has happened, an error makes the client do it again.
@@ -102,9 +117,29 @@ func (a *API) createUpload(ctx context.Context, at multipartPlace) (id string, e
 
 // completeUpload is putArtifact for a file that has come in parts. Repeated with the same parts, it has the same end.
 func (a *API) completeUpload(ctx context.Context, at multipartPlace, id string, parts []artifacts.Part) error {
+	if err := a.checkUploadSize(ctx, at, id); err != nil {
+		return uploadError(at.Path, err)
+	}
 	mayPut := func() error { return a.store.RequireOverwritable(ctx, at.Location()) } // a big file takes long to put together
 	err := a.storeArtifact(ctx, at.Place, func() (artifacts.Stored, error) { return at.parts.CompleteUpload(ctx, at.Path, id, parts, mayPut) })
 	return uploadError(at.Path, err)
+}
+
+// checkUploadSize is checkSize for the parts of an upload, which is aborted if they are too much.
+func (a *API) checkUploadSize(ctx context.Context, at multipartPlace, id string) error {
+	if a.cfg.MaxArtifactBytes <= 0 {
+		return nil
+	}
+	bytes, err := at.parts.UploadSize(ctx, at.Path, id)
+	if errors.Is(err, artifacts.ErrNoUpload) {
+		return nil // completed already, or CompleteUpload says so
+	}
+	if err == nil {
+		if err = a.checkSize(bytes); err != nil {
+			err = errors.Join(err, at.parts.AbortUpload(ctx, at.Path, id))
+		}
+	}
+	return err
 }
 
 // presignPut gives out a URL with which a client stores the file in the storage itself. The server does not hear of that, so it forgets what it

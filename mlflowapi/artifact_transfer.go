@@ -124,18 +124,19 @@ func (u *upload) Read(p []byte) (int, error) {
 
 // limited refuses a body of more than limit bytes.
 func (u *upload) limited(limit int64) io.Reader {
-	return &limitedReader{r: u, left: limit, limit: limit}
+	return &limitedReader{u, limit, &requestTooLarge{limit: limit}}
 }
 
 type limitedReader struct {
-	r           io.Reader
-	left, limit int64
+	r       io.Reader
+	left    int64
+	refusal error
 }
 
 func (l *limitedReader) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	if l.left -= int64(n); l.left < 0 {
-		return 0, &requestTooLarge{limit: l.limit}
+		return 0, l.refusal
 	}
 	return n, err
 }

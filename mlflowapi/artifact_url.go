@@ -330,6 +330,9 @@ func (a *API) storePart(c *gin.Context, body *upload) (etag string, err error) {
 	case size > maxPartBytes:
 		return "", &requestTooLarge{limit: maxPartBytes}
 	}
+	if err := a.checkSize(size); err != nil {
+		return "", err
+	}
 	number, err := strconv.Atoi(t.part)
 	if err != nil {
 		return "", err // nobody signs that

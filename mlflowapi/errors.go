@@ -18,9 +18,15 @@ import (
 )
 
 // requestTooLarge is a body over the limit, in bytes.
-type requestTooLarge struct{ limit int64 }
+type requestTooLarge struct {
+	limit    int64
+	artifact bool // the limit is the operator's, for a whole file
+}
 
 func (e *requestTooLarge) Error() string {
+	if e.artifact {
+		return fmt.Sprintf("The file is larger than the %d bytes that this server's operator allows with --max-artifact-size; nothing was stored.", e.limit)
+	}
 	return fmt.Sprintf("The request body is larger than the limit of %d bytes; send it in smaller parts.", e.limit)
 }
 

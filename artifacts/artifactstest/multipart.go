@@ -37,6 +37,7 @@ func RunMultiparter(t *testing.T, newStore func(t *testing.T) artifacts.Store) {
 		{"UnknownUploadsAreErrNoUpload", unknownUploads},
 		{"AnUploadIsGoodForItsPathOnly", uploadOfAnotherPath},
 		{"UploadsOfOnePathAreIndependent", uploadsOfOnePath},
+		{"SizeIsThatOfTheStoredParts", uploadSize},
 		{"NothingIsVisibleBeforeCompletion", invisibleBeforeCompletion},
 		{"CompletionReplacesTheOldContent", completionReplaces},
 		{"CompletionOutlivesADelete", completionAfterDelete},
@@ -110,6 +111,32 @@ func wantBytes(t testing.TB, s artifacts.Store, path, want string) {
 	got, err := io.ReadAll(object)
 	if err != nil || object.Size != int64(len(want)) || !bytes.Equal(got, []byte(want)) {
 		t.Errorf("%q has %d of %d bytes (%v), want %d certain ones", path, len(got), object.Size, err, len(want))
+	}
+}
+
+func uploadSize(t *testing.T, s multipartStore) {
+	const path = "1/run/artifacts/model.bin"
+	id := create(t, s, path)
+	want := func(want int64) {
+		t.Helper()
+		if got, err := s.UploadSize(context.Background(), path, id); got != want || err != nil {
+			t.Errorf("UploadSize = %d, %v, want %d", got, err, want)
+		}
+	}
+	want(0)
+	putPart(t, s, path, id, 1, fullPart("a"))
+	putPart(t, s, path, id, 7, "end")
+	want(partBytes + 3)
+	putPart(t, s, path, id, 7, "another end")
+	want(partBytes + 11)
+	if _, err := s.UploadSize(context.Background(), path+"2", id); !errors.Is(err, artifacts.ErrNoUpload) {
+		t.Errorf("UploadSize of another path = %v, want ErrNoUpload", err)
+	}
+	if err := s.AbortUpload(context.Background(), path, id); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.UploadSize(context.Background(), path, id); !errors.Is(err, artifacts.ErrNoUpload) {
+		t.Errorf("UploadSize after an abort = %v, want ErrNoUpload", err)
 	}
 }
 

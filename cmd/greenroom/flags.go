@@ -37,10 +37,11 @@ type serverFlags struct {
 
 	identityFlags
 	urlFlags
-	logFormat      string
-	logLevel       string
-	auditLog       string
-	maxRequestSize int64
+	logFormat       string
+	logLevel        string
+	auditLog        string
+	maxRequestSize  int64
+	maxArtifactSize int64
 
 	allowLiveArtifactChanges bool
 	allowedPrefixes          []string
@@ -106,7 +107,8 @@ func (f *serverFlags) define(set *pflag.FlagSet) {
 	set.StringVar(&f.logFormat, "log-format", "text", "log lines on standard error as text or json")
 	set.StringVar(&f.logLevel, "log-level", "info", "debug (every request), info, warn or error")
 	set.StringVar(&f.auditLog, "audit-log", "", "file for the audit log's entries as lines of JSON, besides the database; - for standard output; SIGHUP opens it anew")
-	set.Int64Var(&f.maxRequestSize, "max-request-size", mlflowapi.DefaultMaxRequestBytes, "largest JSON request, in bytes; artifacts have no limit")
+	set.Int64Var(&f.maxRequestSize, "max-request-size", mlflowapi.DefaultMaxRequestBytes, "largest JSON request, in bytes")
+	set.Int64Var(&f.maxArtifactSize, "max-artifact-size", 0, "largest artifact that clients may store through the server, in bytes; 0 for no limit")
 	set.Bool("help", false, "help for server")
 
 	for _, foreign := range foreignFlags() {
@@ -142,6 +144,7 @@ func (f *serverFlags) environment() map[string]string {
 		"log-level":                   "GREENROOM_LOG_LEVEL",
 		"audit-log":                   "GREENROOM_AUDIT_LOG",
 		"max-request-size":            "GREENROOM_MAX_REQUEST_SIZE",
+		"max-artifact-size":           "GREENROOM_MAX_ARTIFACT_SIZE",
 		"allow-artifact-prefix":       "GREENROOM_ALLOWED_ARTIFACT_PREFIXES",
 		"allow-live-artifact-changes": "GREENROOM_ALLOW_LIVE_ARTIFACT_CHANGES",
 	}
@@ -213,6 +216,9 @@ func (f *serverFlags) check(set *pflag.FlagSet, notes io.Writer) error {
 		return usageError{errors.New("--registry-store-uri differs from --backend-store-uri: runs and registered models share one database; leave it out")}
 	}
 	f.allowedHosts, f.corsAllowedOrigins = trimmed(f.allowedHosts), trimmed(f.corsAllowedOrigins)
+	if f.maxArtifactSize < 0 {
+		return usageError{fmt.Errorf("--max-artifact-size %d: write a number of bytes, or 0 for no limit", f.maxArtifactSize)}
+	}
 	f.allowedPrefixes = trimmed(f.allowedPrefixes)
 	for _, prefix := range f.allowedPrefixes {
 		if err := models.CheckPrefix(prefix); err != nil {

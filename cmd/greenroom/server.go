@@ -124,7 +124,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 		return err
 	}
 	config := mlflowapi.Config{
-		Version: version, StaticPrefix: f.staticPrefix, Log: log, Artifacts: stores, MaxRequestBytes: f.maxRequestSize,
+		Version: version, StaticPrefix: f.staticPrefix, Log: log, Artifacts: stores, MaxRequestBytes: f.maxRequestSize, MaxArtifactBytes: f.maxArtifactSize,
 		Auth: gate.authenticator, TrustedProxies: proxies,
 		PresignedURLs: f.presignedURLs, PublicURL: f.publicURL, DownloadURLTime: f.downloadURLTime,
 		Security: mlflowapi.Security{
