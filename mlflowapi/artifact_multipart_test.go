@@ -700,3 +700,30 @@ func TestMultipart_IsRecordedOnceAndAuditedWhenItReplaces(t *testing.T) {
 		}
 	}
 }
+
+func TestMultipart_LeavesLiveVersionsAsTheyAre(t *testing.T) {
+	var slow slowParts
+	s := newArtifactServerWith(t, func(cfg *mlflowapi.Config) {
+		slow = slowParts{cfg.Artifacts.Served.(*artifacts.Local), make(chan struct{}, 1), make(chan struct{})}
+		cfg.Artifacts.Served = slow
+	})
+	run := s.run("")
+	folder := strings.TrimPrefix(*run.ArtifactURI, "mlflow-artifacts:/") + "/model"
+	s.do("PUT", proxy+"/"+folder+"/MLmodel", "approved")
+	up := s.begin(folder, "MLmodel", 1)
+	etags := s.putParts(up, "changed")
+	var got answer
+	var wg sync.WaitGroup
+	wg.Go(func() { got = s.complete(folder, "MLmodel", up.UploadID, parts(etags...)) })
+	<-slow.begun
+	s.version(run, "/model", "Production")
+	close(slow.release)
+	wg.Wait()
+	s.want(got, 409, "in stage Production")
+	s.want(s.complete(folder, "MLmodel", up.UploadID, parts(etags...)), 409, "in stage Production")
+	s.want(s.do("POST", mpu+"/create/"+folder, `{"path":"MLmodel","num_parts":1}`, jsonBody), 409, "in stage Production")
+	s.want(s.do("GET", proxy+"/"+folder+"/MLmodel", ""), 200, "approved")
+	if record, ok, err := s.models.ArtifactRecord(t.Context(), "mlflow-artifacts:/"+folder+"/MLmodel"); !ok || err != nil || record.Size != int64(len("approved")) {
+		t.Errorf("record = %+v, %v, %v, want that of the approved file", record, ok, err)
+	}
+}

@@ -212,8 +212,8 @@ DIFFERENCES = [
     Difference(
         "features-not-served",
         "/api/3.0/mlflow/server-info",
-        "announces its gateway and presigned uploads",
-        "announces what it serves",
+        "announces its gateway, and no parallel transfers with a local folder",
+        "announces what it serves: no gateway, and parallel transfers with every store, by signed URLs of its own where the store has none",
         "clients choose their calls by it",
     ),
     Difference(

@@ -310,7 +310,7 @@ ATTACKS = [
     *(
         file_attack(
             f"{kind}/{step} of another's run",
-            *("POST", f"{kind}/{step}/<experiment>/<run>/artifacts", {"path": "<experiment>/<run>/artifacts/b", "num_parts": 1}),
+            *("POST", f"{kind}/{step}/<experiment>/<run>/artifacts", {"path": "b", "num_parts": 1, "upload_id": "u", "parts": [{"part_number": 1, "etag": "e"}]}),
             {"nobody": NO, "stranger": NO, "reader": NO},
         )
         for kind, step in (("mpu", "create"), ("mpu", "complete"), ("mpu", "abort"))

@@ -8,7 +8,7 @@ JSON = {"Content-Type": "application/json"}
 SERVER_INFO = {
     "differs": "features-not-served",
     "genuine": 200,
-    "ours": Ours(200, body={"store_type": "SqlStore", "workspaces_enabled": False, "multipart_uploads_enabled": False, "features_enabled": {"gateway": False}}),
+    "ours": Ours(200, body={"store_type": "SqlStore", "workspaces_enabled": False, "multipart_uploads_enabled": True, "multipart_downloads_enabled": True, "features_enabled": {"gateway": False}}),
 }
 CREATE = "experiments/create"
 
