@@ -34,9 +34,9 @@ const (
 	// fileAge is how long a file is tried to be read.
 	fileAge = 7 * 24 * time.Hour
 	// emptyAttempts is how often a version is looked at that has no files yet, over ten minutes.
-	emptyAttempts = 5
+	emptyAttempts = 7
 	// versionAttempts is how often a version is tried whose store fails, over a day.
-	versionAttempts = 12
+	versionAttempts = 15
 )
 
 // Digester reads in the background the files whose bytes did not pass through a server, and makes the digests of model

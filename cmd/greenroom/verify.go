@@ -108,7 +108,7 @@ func (f *verifyFlags) run(cmd *cobra.Command, uri string) error {
 		printTotals(out, report.Totals, f.record)
 	}
 	if err == nil && report.Bad > 0 {
-		err = fmt.Errorf("%d of the files are not as they should be", report.Bad)
+		err = fmt.Errorf("files that are not as they should be: %d", report.Bad)
 	}
 	return err
 }
@@ -146,22 +146,19 @@ func printFinding(w io.Writer, f upkeep.Finding) {
 }
 
 func printTotals(w io.Writer, t upkeep.Totals, record bool) {
-	parts := []string{fmt.Sprintf("%d files compared, %s read", t.Files, size(t.Bytes))}
-	if t.Versions > 0 {
-		parts = append(parts, fmt.Sprintf("%d model versions", t.Versions))
-	}
+	parts := []string{fmt.Sprintf("files compared: %d (%s read)", t.Files, size(t.Bytes)), fmt.Sprintf("model versions: %d", t.Versions)}
 	if t.Recorded > 0 {
-		parts = append(parts, fmt.Sprintf("%d files got their digest", t.Recorded))
+		parts = append(parts, fmt.Sprintf("files that got their digest: %d", t.Recorded))
 	}
 	if t.Unrecorded > 0 && !record {
-		parts = append(parts, fmt.Sprintf("%d files have no digest (--record makes it)", t.Unrecorded))
+		parts = append(parts, fmt.Sprintf("files without a digest: %d (--record makes them)", t.Unrecorded))
 	}
 	if t.Undigested > 0 && !record {
-		parts = append(parts, fmt.Sprintf("%d model versions have no digest (--record makes it)", t.Undigested))
+		parts = append(parts, fmt.Sprintf("model versions without a digest: %d (--record makes them)", t.Undigested))
 	}
 	verdict := "all is well"
 	if t.Bad > 0 {
-		verdict = fmt.Sprintf("%d are not as they should be", t.Bad)
+		verdict = fmt.Sprintf("not as they should be: %d", t.Bad)
 	}
 	fmt.Fprintf(w, "%s: %s\n", strings.Join(parts, "; "), verdict)
 }

@@ -86,7 +86,7 @@ func TestVerify_ExitCodesAndLines(t *testing.T) {
 	cleanEnvironment(t)
 	s, folder := verifyServer(t)
 	for _, args := range [][]string{{}, {"--all"}, {"models:/churn/1"}, {"models:/churn@champion"}, {"models:/churn/latest"}, {"models:/churn/None"}} {
-		if code, stdout, stderr := verify(t, args...); code != exitOK || !strings.Contains(stdout, "2 files compared") || !strings.Contains(stdout, "all is well") {
+		if code, stdout, stderr := verify(t, args...); code != exitOK || !strings.Contains(stdout, "files compared: 2") || !strings.Contains(stdout, "all is well") {
 			t.Errorf("verify %v = %d\n%s%s", args, code, stdout, stderr)
 		}
 	}
@@ -129,7 +129,7 @@ func TestVerify_ExitCodesAndLines(t *testing.T) {
 			t.Errorf("verify lacks %q:\n%s", want, stdout)
 		}
 	}
-	if code != exitFailed || !strings.Contains(stderr, "2 of the files are not as they should be") || strings.Count(stdout, "\n") != 3 {
+	if code != exitFailed || !strings.Contains(stderr, "files that are not as they should be: 2") || strings.Count(stdout, "\n") != 3 {
 		t.Errorf("verify = %d\n%s%s", code, stdout, stderr)
 	}
 

@@ -230,6 +230,13 @@ DIFFERENCES = [
         "writes all of a batch or nothing",
         "a batch that was refused can be sent again after correction",
     ),
+    Difference(
+        "digest-tag",
+        "model-versions/create, set-tag, delete-tag, and every answer with a model version",
+        "takes the tag greenroom.digest as any other",
+        "sets the tag itself, to the digest of the version's files, some moments after the version was made; leaves a client's out of create, and answers 400 to set-tag and delete-tag",
+        "a digest that a client could set would prove nothing",
+    ),
 ]
 
 BY_ID = {difference.id: difference for difference in DIFFERENCES}

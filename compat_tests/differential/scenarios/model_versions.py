@@ -185,6 +185,9 @@ def version_tags(c):
     c.get("model-versions/get", one)
     for body in ({"key": "a$"}, {"key": "a//b"}, {"key": ""}, {"key": None}, {"key": "k" * 251}, {"key": "k", "value": 5}, {"key": "k", "version": 1}):
         c.post("model-versions/set-tag", {**one, "value": "1", **body})
+    refused = Ours(400, "INVALID_PARAMETER_VALUE", "is set by the server")
+    c.post("model-versions/set-tag", {**one, "key": "greenroom.digest", "value": "v"}, differs="digest-tag", genuine=200, ours=refused)
+    c.delete("model-versions/delete-tag", {**one, "key": "greenroom.digest"}, differs="digest-tag", genuine=200, ours=refused)
     c.delete("model-versions/delete-tag", {**one, "key": "k"})
     c.delete("model-versions/delete-tag", {**one, "key": "k"})
     c.delete("model-versions/delete-tag", one)
