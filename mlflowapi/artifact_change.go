@@ -68,11 +68,15 @@ func (a *API) storeArtifact(ctx context.Context, at artifacts.Place, store func(
 	return a.record(ctx, at, stored, replaces)
 }
 
-// exists tells whether there is a file at a place. Whether a store that fails has one does not matter: it will say so once more.
+// exists tells whether there is a file at a place. A store that does not answer fails here, so that its client need not wait twice.
 func exists(ctx context.Context, at artifacts.Place) (bool, error) {
 	object, err := at.Store.Open(ctx, at.Path)
-	if err != nil {
-		return false, nil
+	var away *artifacts.UnavailableError
+	switch {
+	case errors.As(err, &away):
+		return false, err
+	case err != nil:
+		return false, nil // what is wrong with the path, the store says once more
 	}
 	return true, object.Close()
 }
