@@ -30,6 +30,7 @@ const multipartDir = reservedPrefix + "-parts"
 const (
 	targetName = "path" // the file to be; its lock is held while the parts are put together
 	doneName   = "done" // after that: a doneUpload
+	joinedName = "file" // with a dash and a random text: the parts so far put together
 )
 
 // maxTargetBytes is far beyond maxPathBytes, and bounds what is read of a damaged file.
@@ -236,6 +237,7 @@ func (l *Local) complete(ctx context.Context, clean, id string, parts []Part, re
 	if err := l.checkTarget(clean); err != nil {
 		return Stored{}, err
 	}
+	l.clear(id, func(name string) bool { return !strings.HasPrefix(name, joinedName) }) // of a process that was killed
 	name, stored, err := l.join(ctx, id, parts)
 	if err != nil {
 		return Stored{}, err
@@ -257,11 +259,19 @@ func (l *Local) complete(ctx context.Context, clean, id string, parts []Part, re
 		err = l.writeIn(uploadDir(id), doneName, bytes.NewReader(record), nil)
 	}
 	if err == nil {
-		for _, part := range parts {
-			_ = l.root.Remove(path.Join(uploadDir(id), strconv.Itoa(part.Number))) // or else SweepUploads does
-		}
+		l.clear(id, func(name string) bool { return name == targetName || name == doneName })
 	}
 	return stored, nil
+}
+
+// clear makes room in the folder of an upload that is locked. What it does not remove SweepUploads does.
+func (l *Local) clear(id string, keep func(name string) bool) {
+	entries, _ := fs.ReadDir(l.root.FS(), uploadDir(id))
+	for _, entry := range entries {
+		if !keep(entry.Name()) {
+			_ = l.root.Remove(path.Join(uploadDir(id), entry.Name()))
+		}
+	}
 }
 
 // waitLock locks f, as soon as nobody else holds the lock.
@@ -352,7 +362,7 @@ func (l *Local) openPart(id string, part Part) (_ *os.File, size int64, err erro
 
 // join copies the parts into a new file in the folder of the upload, durably, and returns its name.
 func (l *Local) join(ctx context.Context, id string, parts []Part) (_ string, _ Stored, err error) {
-	name := path.Join(uploadDir(id), "file-"+rand.Text())
+	name := path.Join(uploadDir(id), joinedName+"-"+rand.Text())
 	f, err := l.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return "", Stored{}, uploadError(err)

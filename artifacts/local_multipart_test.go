@@ -75,6 +75,13 @@ func TestLocal_CompletionKeepsNoParts(t *testing.T) {
 	dir := t.TempDir()
 	l := openLocal(t, dir)
 	id, parts := twoParts(t, l)
+	killed := filepath.Join(dir, ".greenroom-upload-parts", id, "file-OF-A-KILLED-PROCESS")
+	if err := os.WriteFile(killed, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.PutPart(t.Context(), "a.bin", id, 3, strings.NewReader(strings.Repeat("not named", 1000)), 9000); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := l.CompleteUpload(t.Context(), "a.bin", id, parts, nil); err != nil {
 		t.Fatal(err)
 	}
