@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"greenroom/artifacts"
+	"greenroom/artifacts/artifactstest"
 	"greenroom/mlflowapi"
 	"greenroom/models"
 )
@@ -171,6 +173,23 @@ func flip(t testing.TB, path string, at int64) {
 	}
 }
 
+// wantDamaged wants a download that no client takes for whole: an error, or a broken connection if it was too long to be held back.
+func wantDamaged(t testing.TB, s *artifactServer, path string, size int) {
+	t.Helper()
+	response, err := http.Get(s.URL + proxy + "/" + path)
+	var body []byte
+	if err == nil {
+		defer response.Body.Close()
+		body, err = io.ReadAll(response.Body)
+	}
+	switch {
+	case err == nil && response.StatusCode == http.StatusFailedDependency && strings.Contains(string(body), "damaged") && response.Header.Get("Repr-Digest")+response.Header.Get("ETag") == "":
+	case err != nil && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)) && len(body) < size:
+	default:
+		t.Errorf("download of %s = %d bytes, %v, want an error", path, len(body), err)
+	}
+}
+
 func TestDownload_OfADamagedFileIsBrokenOff(t *testing.T) {
 	for _, size := range []int{1, 1000, 32 << 10, 1<<20 + 7} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -178,18 +197,7 @@ func TestDownload_OfADamagedFileIsBrokenOff(t *testing.T) {
 			s := newArtifactServerWith(t, func(c *mlflowapi.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 			s.do("PUT", proxy+"/d/a.bin", strings.Repeat("x", size))
 			flip(t, filepath.Join(s.dir, "d", "a.bin"), int64(size/2))
-			response, err := http.Get(s.URL + proxy + "/d/a.bin")
-			if err == nil {
-				var n int64
-				n, err = io.Copy(io.Discard, response.Body)
-				response.Body.Close()
-				if n >= int64(size) {
-					t.Errorf("%d of %d bytes came", n, size)
-				}
-			}
-			if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-				t.Errorf("download = %v, want a broken connection", err)
-			}
+			wantDamaged(t, s, "d/a.bin", size)
 			s.Close() // waits for the handler
 			if !strings.Contains(log.String(), "mlflow-artifacts:/d/a.bin") {
 				t.Errorf("log = %q", log.String())
@@ -237,5 +245,29 @@ func BenchmarkArtifact(b *testing.B) {
 				response.Body.Close()
 			}
 		})
+	}
+}
+
+func TestDownload_FromS3OfADamagedObjectIsBrokenOff(t *testing.T) {
+	server := artifactstest.SharedS3(t)
+	for _, variable := range server.Env() {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+	}
+	bucket := server.Bucket(t)
+	store, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: "s3://" + bucket, Endpoint: server.Endpoint})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, store)
+	s := newArtifactServerWith(t, func(c *mlflowapi.Config) { c.Artifacts.Served = store })
+	for _, size := range []int{10, 1<<20 + 7, 12 << 20} { // the last one comes in parts, of which S3 knows no sum of the whole
+		path := fmt.Sprintf("d/%d.bin", size)
+		s.want(s.do("PUT", proxy+"/"+path, strings.Repeat("x", size)), 200, "")
+		if got := s.do("GET", proxy+"/"+path, ""); len(got.body) != size || got.header.Get("Repr-Digest") == "" {
+			t.Fatalf("%s: %d bytes, %v", path, len(got.body), got.header)
+		}
+		flip(t, server.File(bucket, path), int64(size-2))
+		wantDamaged(t, s, path, size)
 	}
 }

@@ -64,6 +64,9 @@ func (a *API) sendArtifact(c *gin.Context, at artifacts.Place) error {
 	}
 	content := &source{ReadSeeker: object}
 	http.ServeContent(answer, c.Request, "", object.ModTime, content)
+	if answer.check != nil && answer.check.failed {
+		content.err = fmt.Errorf("%w: the SHA-256 of '%s' is not %x", artifacts.ErrCorrupt, at.Location(), answer.check.want)
+	}
 	if content.err != nil && !c.Writer.Written() {
 		clear(h)
 		maps.Copy(h, general)
@@ -73,11 +76,6 @@ func (a *API) sendArtifact(c *gin.Context, at artifacts.Place) error {
 		if c.Request.Context().Err() == nil {
 			a.logFailure(c, fmt.Errorf("the download of '%s' was broken off: %w", at.Location(), content.err))
 		}
-		breakOff(c)
-		return nil
-	}
-	if answer.check != nil && answer.check.failed {
-		a.logFailure(c, fmt.Errorf("'%s' is not what was stored there: its SHA-256 is not %x; the download was broken off", at.Location(), answer.check.want))
 		breakOff(c)
 	}
 	return nil

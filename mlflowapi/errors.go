@@ -89,6 +89,11 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 		// Not 503: clients would send the whole file seven times more.
 		_, body := answer(models.TemporarilyUnavailable, "The artifact store is full; nothing was stored. Its operator must make room.")
 		return http.StatusInsufficientStorage, body
+	case errors.Is(err, artifacts.ErrCorrupt):
+		a.logFailure(c, err)
+		// Not a 5xx: it is as damaged the next time.
+		_, body := answer(models.InternalError, "The artifact is damaged in the store: it is not what was stored, and is not sent. Its operator can tell with greenroom verify what else is.")
+		return http.StatusFailedDependency, body
 	case errors.As(err, &away) && away.Refused:
 		a.logFailure(c, err)
 		// Not a 5xx, which clients would retry until the message is lost.
