@@ -416,3 +416,98 @@ func TestS3_PutWhoseAnswerIsLostIsStoredOnce(t *testing.T) {
 		t.Errorf("Open of an upload that is under way = %v", err)
 	}
 }
+
+// occupyBuffers keeps uploads standing that hold all buffers of a store, so that further ones go to S3 as they are read.
+func (f *faultyS3) occupyBuffers(t testing.TB) {
+	t.Helper()
+	const uploads = 8
+	done := make(chan struct{})
+	var holding, ended sync.WaitGroup
+	holding.Add(uploads)
+	for i := range uploads {
+		var once sync.Once
+		body := io.MultiReader(bytes.NewReader(make([]byte, 1<<20)), readerFunc(func([]byte) (int, error) {
+			once.Do(holding.Done)
+			<-done
+			return 0, errors.New("given up")
+		}))
+		ended.Go(func() { _, _ = f.Put(context.Background(), fmt.Sprintf("held/%d", i), body, manyParts) })
+	}
+	holding.Wait()
+	t.Cleanup(func() {
+		close(done)
+		ended.Wait()
+	})
+}
+
+func TestS3_StreamedUploadsThatFailLeaveNothing(t *testing.T) {
+	const streamed = 33 << 20
+	server := artifactstest.SharedS3(t)
+	errBody := errors.New("the client is gone")
+	var wg sync.WaitGroup
+	for _, operation := range []artifactstest.Operation{artifactstest.PutObject, artifactstest.UploadPart} {
+		size := int64(streamed)
+		if operation == artifactstest.PutObject {
+			size = onePut
+		}
+		for _, fault := range []artifactstest.Fault{
+			artifactstest.InternalFailure, artifactstest.AccessDenied, artifactstest.CutUpload(100_000), artifactstest.HangUpload(100_000), artifactstest.Hang,
+		} {
+			f := newFaultyS3(t, server)
+			f.occupyBuffers(t)
+			before := f.proxy.Requests(operation)
+			f.proxy.BreakNext(1, operation, fault)
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), hung)
+				defer cancel()
+				err := f.putNew(ctx, size)
+				var away *artifacts.UnavailableError
+				if !errors.As(err, &away) || ctx.Err() != nil {
+					t.Errorf("%s, %s = %v, want *UnavailableError", fault, operation, err)
+				}
+				if requests := f.proxy.Requests(operation) - before; requests != 1 {
+					t.Errorf("%s, %s: %d requests; the upload was not streamed", fault, operation, requests)
+				}
+				f.wantUntouched(t, fault.String())
+				f.wantOneUpload(t, fault.String())
+			})
+		}
+		for name, after := range map[string]int64{"at once": 0, "early": 100_000, "late": size - 1} {
+			f := newFaultyS3(t, server)
+			f.occupyBuffers(t)
+			wg.Go(func() {
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				body := io.MultiReader(bytes.NewReader(make([]byte, after)), readerFunc(func([]byte) (int, error) {
+					cancel() // as the API's contexts end with their clients
+					return 0, errBody
+				}))
+				if _, err := f.Put(ctx, "d/new.bin", body, size); !errors.Is(err, errBody) {
+					t.Errorf("%s: body that breaks %s = %v, want its error", operation, name, err)
+				}
+				f.wantUntouched(t, name)
+				f.wantOneUpload(t, name)
+			})
+			short := newFaultyS3(t, server)
+			short.occupyBuffers(t)
+			wg.Go(func() {
+				if _, err := short.Put(context.Background(), "d/new.bin", bytes.NewReader(make([]byte, after)), size); !errors.Is(err, io.ErrUnexpectedEOF) {
+					t.Errorf("%s: body that is short (%s) = %v, want io.ErrUnexpectedEOF", operation, name, err)
+				}
+				short.wantUntouched(t, name)
+				short.wantOneUpload(t, name)
+			})
+		}
+	}
+	wg.Wait()
+}
+
+// wantOneUpload checks that only the upload of d/parts.bin is open, and ends it.
+func (f *faultyS3) wantOneUpload(t testing.TB, what string) {
+	if err := f.Close(); err != nil { // waits for what goes on in the background
+		t.Error(err)
+	}
+	if open, err := f.direct.SweepUploads(context.Background(), time.Now().Add(time.Hour)); open != 1 || err != nil {
+		t.Errorf("%s: %d uploads are open (%v), want the one of the test", what, open, err)
+	}
+}
