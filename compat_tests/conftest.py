@@ -5,6 +5,7 @@ import os
 
 import postgres as pg
 import pytest
+import s3 as s3_server
 import servers
 import venvs
 
@@ -48,6 +49,12 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope="session")
+def full_size(request):
+    """Whether everything is run, at full size: with every client."""
+    return request.config.getoption("--clients") == "all"
+
+
+@pytest.fixture(scope="session")
 def server_kind(request):
     """The kind of server under test: "ours" unless --server=genuine."""
     return request.config.getoption("--server")
@@ -59,6 +66,14 @@ def postgres():
     cluster = pg.Cluster()
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """One S3 server for the session; ``create_bucket`` gives each server its own bucket."""
+    gateway = s3_server.Gateway()
+    yield gateway
+    gateway.stop()
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +126,7 @@ def start_session_server(tmp_path_factory):
 
 @pytest.fixture
 def start_server(tmp_path_factory):
-    """``start_server(kind, backend_store_uri, folder=, arguments=, environment=, version=)`` returns a servers.Server.
+    """``start_server(kind, backend_store_uri, folder=, arguments=, environment=, version=, destination=)`` returns a servers.Server.
 
     It is stopped when the test ends, if the test hasn't done so. Servers given the same folder share artifacts."""
     start, stop_all = _starter(tmp_path_factory)

@@ -54,10 +54,11 @@ class Server:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def start(kind, backend_store_uri, folder, arguments=(), environment=None, version=venvs.NEWEST):
+def start(kind, backend_store_uri, folder, arguments=(), environment=None, version=venvs.NEWEST, destination=None):
     """Starts a server of a kind ("ours", or "genuine" of a version) and waits until /health answers.
 
-    Artifacts and the log lie below folder. A server that ends or stays silent raises RuntimeError with its log."""
+    The log lies below folder, and artifacts too, unless destination names another place, such as s3://bucket. A server
+    that ends or stays silent raises RuntimeError with its log."""
     folder = pathlib.Path(folder)
     artifacts = folder / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,7 @@ def start(kind, backend_store_uri, folder, arguments=(), environment=None, versi
     command = [
         *_program(kind, version),
         *("--backend-store-uri", backend_store_uri),
-        *("--artifacts-destination", str(artifacts)),
+        *("--artifacts-destination", destination or str(artifacts)),
         *("--host", "127.0.0.1"),
         *("--port", str(port)),
         *arguments,
@@ -93,7 +94,7 @@ def start(kind, backend_store_uri, folder, arguments=(), environment=None, versi
 
 def clean_environment():
     """This process's environment without what would steer a client or a server."""
-    dropped = ("MLFLOW_", "GREENROOM_", "PG", "PYTHON", "VIRTUAL_ENV")
+    dropped = ("MLFLOW_", "GREENROOM_", "AWS_", "PG", "PYTHON", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
 
 

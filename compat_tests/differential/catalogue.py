@@ -1,15 +1,25 @@
 """The list of scenarios: each is a function that holds one conversation with both servers."""
 
-SCENARIOS = {}
+SCENARIOS = {}  # on servers that keep artifacts in a folder
+S3_SCENARIOS = {}  # on servers that keep them in S3, served and as the default root
 
 
 def scenario(function):
     """Registers a scenario under its function's name.
 
     Scenarios share the servers, so each uses names of experiments and models that begin with a word of its own."""
-    if function.__name__ in SCENARIOS:
+    return _register(SCENARIOS, function)
+
+
+def on_s3(function):
+    """Registers a scenario for servers whose artifacts are in S3."""
+    return _register(S3_SCENARIOS, function)
+
+
+def _register(scenarios, function):
+    if function.__name__ in scenarios:
         raise ValueError(f"two scenarios are called {function.__name__}")
-    SCENARIOS[function.__name__] = function
+    scenarios[function.__name__] = function
     return function
 
 

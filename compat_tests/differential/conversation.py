@@ -94,7 +94,11 @@ class Side:
         return value
 
     def send(self, method, target, body, headers):
+        """Sends to the server, or to another one if target is a whole URL."""
         address = urllib.parse.urlsplit(self.url)
+        if target.startswith("http://"):
+            address = urllib.parse.urlsplit(target)._replace(path="")
+            target = target.removeprefix(f"http://{address.netloc}")
         connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
         try:
             connection.request(method, address.path + target, body=body, headers=headers)
@@ -114,16 +118,18 @@ class Conversation:
 
     <u> in a call is a word that no other conversation uses, the same on both servers: names of experiments and models begin with it.
 
+    kept: what calls to each of the two may refer to from the beginning.
     ours_is_genuine: a second genuine server stands in for ours, which proves the masks; known differences are then checked on the genuine side alone.
     """
 
-    def __init__(self, genuine_url, ours_url, database="sqlite", ours_is_genuine=False):
+    def __init__(self, genuine_url, ours_url, database="sqlite", ours_is_genuine=False, kept=({}, {})):
         self.genuine, self.ours = Side(genuine_url), Side(ours_url)
         self.database, self.ours_is_genuine = database, ours_is_genuine
         unique = "u" + secrets.token_hex(3)
-        for side in (self.genuine, self.ours):
-            side.kept["u"] = unique
-            side.masker.name(unique, "u")
+        for side, own in zip((self.genuine, self.ours), kept, strict=True):
+            side.kept.update(own, u=unique)
+            for name, value in side.kept.items():
+                side.masker.name(value, name)
         self.pairs = []
 
     def get(self, path, query=None, **options):
@@ -144,9 +150,9 @@ class Conversation:
     def call(self, method, path, query=None, json=None, body=None, headers=None, keep=None, differs="", on="", genuine=None, ours=None, unordered=""):
         """Sends one call to both servers and compares.
 
-        path: below /api/2.0/mlflow/, or from the root when it starts with "/"; sent as it is, so escape it yourself.
+        path: below /api/2.0/mlflow/, or from the root when it starts with "/", or "<name>" of a URL that was kept; sent as it is, so escape it yourself.
         query: dict (lists repeat the name) or string.  json: sent as application/json.  body: raw bytes or text instead, with no Content-Type of its own.
-        keep: {name: "dotted.path"} of values to keep; later calls write them as <name>.
+        keep: {name: "dotted.path", or "header:name"} of values to keep; later calls write them as <name>.
         differs, genuine, ours: the id of a known difference, the status that genuine answers, and what we answer (Ours).
         on: the database the difference occurs on, if not on both.
         unordered: a top-level list whose order is the database's choice.
@@ -156,7 +162,7 @@ class Conversation:
             target, payload, sent_headers = _request(side, path, query, json, body, headers)
             reply = side.send(method, target, payload, sent_headers)
             for name, where in (keep or {}).items():
-                value = _dig(reply.body, where)
+                value = _dig(reply.headers, where.removeprefix("header:")) if where.startswith("header:") else _dig(reply.body, where)
                 if value is None:
                     missing = f"{method} {path}: no {where} to keep in {_show(reply)}"
                     continue
@@ -220,7 +226,9 @@ def _compare_messages(genuine, ours):
 
 
 def _request(side, path, query, json_body, body, headers):
-    target = side.fill(path if path.startswith("/") else API + path)
+    target = side.fill(path)
+    if not target.startswith(("/", "http://")):
+        target = API + target
     if query:
         query = side.fill(query)
         target += "?" + (query if isinstance(query, str) else urllib.parse.urlencode(query, doseq=True))

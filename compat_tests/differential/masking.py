@@ -8,6 +8,7 @@ import base64
 import json
 import re
 import time
+import urllib.parse
 
 HEX_ID = re.compile(r"(?<![0-9a-f])(?:m-)?[0-9a-f]{32}(?![0-9a-f])")
 GENERATED_NAME = re.compile(r"^[a-z]+-[a-z]+-\d{1,4}$")
@@ -20,6 +21,9 @@ EXPERIMENT_LIST = re.compile(r"(?<=\[')(\d+)(?='\])")
 STORAGE_SUFFIX = re.compile(r"\s*(?:Error: )?\(?(?:raised as a result of Query-invoked autoflush|\((?:sqlite3|psycopg2)\.).*", re.DOTALL)
 STORAGE_TEXT = "<storage engine's text>"
 
+# What S3 says of one request in its errors.
+S3_REQUEST = re.compile(r"<(RequestId|HostId|UploadId)>[^<]*")
+
 # Lists whose order genuine MLflow leaves to the database.
 UNORDERED = {"tags", "params", "aliases", "latest_versions", "dataset_inputs", "model_inputs", "model_outputs"}
 # Tags that the server writes as JSON, whose spacing and order of names mean nothing.
@@ -27,6 +31,9 @@ JSON_TAGS = {"mlflow.log-model.history", "mlflow.modelVersions"}
 # The tag that Greenroom adds to a model version some time after it was made, from its files.
 DIGEST_TAG = "greenroom.digest"
 NAME_FIELDS = {"run_name", "name"}
+# Of a presigned URL the signature, its moment, and what an SDK tells about itself are the server's own.
+URL_FIELDS = {"url", "presigned_url"}
+URL_QUERY = {"partNumber", "X-Amz-Expires", "X-Amz-Algorithm", "X-Amz-SignedHeaders", "response-content-disposition"}
 # A server may read the clock twice in one call; two calls are further apart, because the other server answers in between.
 SAME_MOMENT_MS = 1
 UPDATES = (
@@ -58,6 +65,7 @@ class Masker:
         value = EXPERIMENT_CONTEXT.sub(lambda m: m.group(1) + self._experiments.get(m.group(2), m.group(2)), value)
         for known_place in (EXPERIMENT_FOLDER, EXPERIMENT_LIST):
             value = known_place.sub(lambda m: self._experiments.get(m.group(1), m.group(1)), value)
+        value = S3_REQUEST.sub(r"<\1>", value)
         return PYTHON_SET.sub(lambda m: "{" + ", ".join(sorted(m.group(1).split(", "))) + "}", value)
 
     def message(self, value):
@@ -90,11 +98,19 @@ class Masker:
             return value if value == "0" else self._experiments.setdefault(value, f"<experiment{len(self._experiments) + 1}>")
         if field in NAME_FIELDS and GENERATED_NAME.match(value):
             return "<generated name>"
+        if field == "upload_id":
+            return "<upload>"
+        if field in URL_FIELDS:
+            return self._url(value)
         if field == "next_page_token":
             return self._token(value)
         if field == "message":
             return self.message(value)
         return self.text(value)
+
+    def _url(self, value):
+        address, _, query = value.partition("?")
+        return self.text(address), sorted((k, self.text(v)) for k, v in urllib.parse.parse_qsl(query) if k in URL_QUERY)
 
     def _token(self, value):
         try:

@@ -44,8 +44,8 @@ def test_there_are_enough_calls(dialogue):
     assert len(searches) >= LEAST_SEARCHES
 
 
-def test_every_known_difference_is_exercised(dialogue):
-    used = {pair.differs for pair in dialogue.hold_all()} - {""}
+def test_every_known_difference_is_exercised(dialogue, s3_dialogue):
+    used = {pair.differs for pair in dialogue.hold_all() + s3_dialogue.hold_all()} - {""}
     assert used == set(known_differences.BY_ID)
 
 
