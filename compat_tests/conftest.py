@@ -7,6 +7,7 @@ import postgres as pg
 import pytest
 import s3 as s3_server
 import servers
+import stores
 import venvs
 
 DATABASES = ("sqlite", "postgresql")
@@ -132,6 +133,17 @@ def start_server(tmp_path_factory):
     start, stop_all = _starter(tmp_path_factory)
     yield start
     stop_all()
+
+
+@pytest.fixture
+def start_on(start_server, new_backend, request):
+    """``start_on(store, kind="ours", database="sqlite", …)``: a server of its own on one of stores.STORES; see stores.start."""
+
+    def start(store, kind="ours", database="sqlite", **how):
+        backend = how.pop("backend", None) or new_backend(database, kind)
+        return stores.start(store, start_server, kind, backend, lambda: request.getfixturevalue("s3"), **how)
+
+    return start
 
 
 @pytest.fixture(scope="session")
