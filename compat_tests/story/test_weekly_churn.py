@@ -1,4 +1,4 @@
-"""A churn model is retrained every Monday: trained, validated, promoted, served, rolled back.
+"""A churn model is retrained every Monday: trained, validated, promoted, served, rolled back. So it goes on every artifact store.
 
 The client is the unmodified newest one. What the story promises serving code is watched all the while: never a moment with no
 Production version, or with two.
@@ -29,21 +29,41 @@ from ports import free_port
 from sklearn.datasets import make_classification
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.metrics import f1_score, roc_auc_score
+from stores import STORES
 
 DATASET = "customer_data_2024_Week_36.csv"
 NOTE = "Slight feature drift observed, but performance improved."
 SERVE_DEADLINE = 180
 
 
+def pytest_generate_tests(metafunc):
+    """Both databases with files in a folder, and one of them with each way to keep files in S3: two ways, if not every client is run."""
+    options = metafunc.config
+    databases = options.getoption("--databases").split(",")
+    stores = [name for name in STORES if name in ("s3", "s3-root") or options.getoption("--clients") == "all"]
+    if options.getoption("--server") == "genuine":
+        stores = [name for name in stores if not STORES[name].ours_only]
+    pairs = [(database, "local") for database in databases] + [(databases[0], name) for name in stores if name != "local"]
+    metafunc.parametrize("setting", pairs, ids="-".join)
+
+
 @pytest.fixture
-def churn_server(start_server, new_backend, server_kind, database, client_environment, monkeypatch):
-    """A server of the story's own, which this process's client talks to."""
-    server = start_server(server_kind, new_backend(database, server_kind))
-    environment = client_environment(server)
+def churn_server(start_on, server_kind, setting):
+    """A server of the story's own."""
+    database, store = setting
+    return start_on(store, server_kind, database)
+
+
+@pytest.fixture
+def environment(churn_server, setting, client_environment, monkeypatch, request):
+    """What makes a process the server's client, as which this process has it, too."""
+    _, store = setting
+    account = request.getfixturevalue("s3").environment if STORES[store].root else {}
+    environment = client_environment(churn_server, **account)
     for name in set(environment) - {"HOME"}:
         monkeypatch.setenv(name, environment[name])
-    mlflow.set_tracking_uri(server.uri)
-    yield server
+    mlflow.set_tracking_uri(churn_server.uri)
+    yield environment
     mlflow.set_tracking_uri(None)
 
 
@@ -55,7 +75,7 @@ def customers():
     return frame
 
 
-def test_weekly_churn(churn_server, customers, client_environment, tmp_path):
+def test_weekly_churn(churn_server, customers, environment, tmp_path):
     client = MlflowClient()
     experiment = mlflow.set_experiment("weekly-churn").experiment_id
     features = customers.drop(columns="churned")
@@ -77,10 +97,10 @@ def test_weekly_churn(churn_server, customers, client_environment, tmp_path):
         client.set_registered_model_alias("churn", "champion", 42)
         check_resolves_to(client, 42, new["model"], features)
 
-    check_serving(client_environment(churn_server), new["model"], features, tmp_path)
-    check_command_line(client_environment(churn_server), experiment, new, tmp_path)
+    check_serving(environment, new["model"], features, tmp_path)
+    check_command_line(environment, experiment, new, tmp_path)
 
-    check_greenroom_reads(client_environment(churn_server), new)
+    check_greenroom_reads(environment, new)
 
     with Readers(churn_server.uri):
         promote(client, 41)
@@ -90,7 +110,7 @@ def test_weekly_churn(churn_server, customers, client_environment, tmp_path):
         for _ in range(10):  # Next weeks' promotions and rollbacks, for the readers to catch one half done.
             promote(client, 42)
             promote(client, 41)
-        check_greenroom_promotes(client_environment(churn_server), client)
+        check_greenroom_promotes(environment, client)
     check_found_by_its_facts(client, experiment, new)
 
 
