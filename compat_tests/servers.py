@@ -29,6 +29,8 @@ class Server:
     artifacts: pathlib.Path
     log: pathlib.Path
     process: subprocess.Popen
+    stores: tuple  # the flags that name its database and its artifacts, for commands that work on them
+    environment: dict  # what it was given besides clean_environment
 
     def stop(self):
         """Ends the server with SIGTERM and returns its exit status; kills it after STOP_DEADLINE seconds."""
@@ -64,10 +66,10 @@ def start(kind, backend_store_uri, folder, arguments=(), environment=None, versi
     artifacts.mkdir(parents=True, exist_ok=True)
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
+    stores = ("--backend-store-uri", backend_store_uri, "--artifacts-destination", destination or str(artifacts))
     command = [
         *_program(kind, version),
-        *("--backend-store-uri", backend_store_uri),
-        *("--artifacts-destination", destination or str(artifacts)),
+        *stores,
         *("--host", "127.0.0.1"),
         *("--port", str(port)),
         *arguments,
@@ -83,7 +85,7 @@ def start(kind, backend_store_uri, folder, arguments=(), environment=None, versi
             env={**clean_environment(), **_KIND_ENVIRONMENT[kind], **(environment or {})},
             start_new_session=True,
         )
-    server = Server(kind, uri, backend_store_uri, artifacts, log, process)
+    server = Server(kind, uri, backend_store_uri, artifacts, log, process, stores, dict(environment or {}))
     try:
         _wait_for_health(server)
     except BaseException:
@@ -96,6 +98,19 @@ def clean_environment():
     """This process's environment without what would steer a client or a server."""
     dropped = ("MLFLOW_", "GREENROOM_", "AWS_", "PG", "PYTHON", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+
+
+def maintain(server, command, *arguments):
+    """What came of a command of ours that works on a server's database and artifacts, such as gc."""
+    return subprocess.run(
+        [binary(), command, *server.stores, *arguments],
+        env={**clean_environment(), **server.environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 _KIND_ENVIRONMENT = {

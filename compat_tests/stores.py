@@ -48,6 +48,7 @@ def start(store, start_server, kind, backend, s3, arguments=(), environment=None
         **how,
     )
     server.artifacts = gateway.folder / bucket
+    server.stores += root
     return server
 
 

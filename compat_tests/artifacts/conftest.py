@@ -24,16 +24,22 @@ def smaller_file(tmp_path_factory):
 
 
 @pytest.fixture
+def thresholds():
+    """The environment of a client that takes smaller_file for big."""
+    return SMALL_THRESHOLDS
+
+
+@pytest.fixture
 def as_client(client_environment, monkeypatch, full_size):
     """``as_client(server)`` makes this process a client of the server and returns an MlflowClient.
 
-    At full size it has no setting at all but the server's address; for more, see client_environment."""
+    At full size it has no setting at all but the server's address, and what more names."""
 
     def become(server, **more):
-        environment = client_environment(server, **({} if full_size else SMALL_THRESHOLDS), **more)
+        environment = client_environment(server) | ({} if full_size else SMALL_THRESHOLDS)
         if full_size:
             del environment["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]
-            environment |= more
+        environment |= more
         for name in set(environment) - {"HOME"}:
             monkeypatch.setenv(name, environment[name])
         mlflow.set_tracking_uri(server.uri)

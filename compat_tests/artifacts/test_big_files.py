@@ -19,7 +19,7 @@ def test_a_big_file_comes_back_as_it_went(store, start_on, as_client, big_file, 
     client = as_client(server)
     run = client.create_run(client.create_experiment("big")).info.run_id
     with timed(f"upload to {store}", big_file.size):
-        client.log_artifact(run, big_file.path, "models")
+        client.log_artifact(run, str(big_file.path), "models")
     (kept,) = stores.visible(server.artifacts).values()
     assert (kept.name, kept.stat().st_size) == ("big.bin", big_file.size)
     assert [(one.path, one.file_size) for one in client.list_artifacts(run, "models")] == [("models/big.bin", big_file.size)]

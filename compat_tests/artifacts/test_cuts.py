@@ -3,10 +3,12 @@
 import dataclasses
 
 import pytest
+import servers
 import stores
 from bigfiles import SMALL_THRESHOLDS
 from cutter import DOWN, LOST, UNANSWERED, UP, Cutter
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from requests.exceptions import RequestException
 
 POINTS = (0.05, 0.35, 0.80, 0.99)
@@ -28,7 +30,7 @@ class World:
         self.run = self.client.create_run(self.client.create_experiment("cut")).info.run_id
 
     def upload(self):
-        self.client.log_artifact(self.run, self.file.path, "models")
+        self.client.log_artifact(self.run, str(self.file.path), "models")
 
     def download(self, folder):
         folder.mkdir()
@@ -86,7 +88,7 @@ def test_an_upload_is_cut_off(world, store, point, tmp_path):
 def test_an_upload_over_an_older_file_is_cut_off(world, store, tmp_path):
     here = world(store)
     (tmp_path / "big.bin").write_bytes(OLD)
-    here.client.log_artifact(here.run, tmp_path / "big.bin", "models")
+    here.client.log_artifact(here.run, str(tmp_path / "big.bin"), "models")
     before = here.kept
     here.cut(UP, 0.8)
     with pytest.raises(FAILURES):
@@ -117,7 +119,7 @@ def test_a_client_that_retries_does_not_notice(world, store, where):
     here.upload()
     assert here.near.done == 1
     assert here.kept == [here.file.sha256]
-    assert stores.left_over(here.server.artifacts) == []
+    check_sweep(here)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -135,8 +137,31 @@ def test_a_download_is_cut_off(world, store, point, tmp_path):
     assert stores.sha256(here.download(tmp_path / "second")) == here.file.sha256
 
 
+@pytest.mark.parametrize("store", [name for name in STORES if "plain" not in name])
+def test_a_client_that_dies_leaves_nothing_for_long(world, store, tmp_path):
+    """Nobody says that this upload was given up."""
+    here = world(store)
+    repository = get_artifact_repository(f"{here.client.get_run(here.run).info.artifact_uri}/models")
+    begun = repository.create_multipart_upload(str(here.file.path), num_parts=2)
+    repository._upload_part(begun.credentials[0], str(here.file.path), 5 << 20, 0)
+    assert here.kept == []
+    assert stores.left_over(here.server.artifacts) != []
+    early = servers.maintain(here.server, "gc")  # which leaves uploads a day
+    assert early.returncode == 0, early.stderr
+    assert stores.left_over(here.server.artifacts) != []
+    check_second_try(here, tmp_path)
+
+
 def check_second_try(here, tmp_path):
     here.upload()
     assert here.kept == [here.file.sha256]
     assert stores.sha256(here.download(tmp_path / "after")) == here.file.sha256
+    check_sweep(here)
+
+
+def check_sweep(here):
+    """Nothing is left of uploads that came to no end, and what did is still there."""
+    swept = servers.maintain(here.server, "gc", "--uploads-older-than", "0s")
+    assert swept.returncode == 0, swept.stderr
     assert stores.left_over(here.server.artifacts) == []
+    assert here.kept == [here.file.sha256]
