@@ -33,7 +33,7 @@ class Cutter:
         self._server = (address.hostname, address.port)
         self._listener = socket.create_server(("127.0.0.1", free_port()), backlog=64)
         self.uri = "http://127.0.0.1:%d" % self._listener.getsockname()[1]
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._cut = None
         self.done = 0
         self._accepting = threading.Thread(target=self._accept, daemon=True)
@@ -84,9 +84,10 @@ class Cutter:
             allowed = self._allowed(line, DOWN, len(part))
             client.sendall(part[:allowed])
             if allowed < len(part):
-                return self._break(client, server)
+                return _break(client, server)
         if self._takes(line, LOST):
-            return self._break(client)
+            self._count()
+            _break(client)
 
     def _send_body(self, line, client, server, part, size):
         try:
@@ -94,8 +95,11 @@ class Cutter:
                 allowed = self._allowed(line, UP, len(part))
                 server.sendall(part[:allowed])
                 size -= len(part)
-                if allowed < len(part) or size <= 0 and self._takes(line, UNANSWERED):
-                    return self._break(client, server)
+                if allowed < len(part):
+                    return _break(client, server)
+                if size <= 0 and self._takes(line, UNANSWERED):
+                    self._count()
+                    return _break(client, server)
                 if size <= 0:
                     return
                 part = client.recv(1 << 18)
@@ -113,22 +117,28 @@ class Cutter:
             return bool(self._matches(line, where))
 
     def _allowed(self, line, where, size):
-        """How many of so many bytes still pass."""
+        """How many of so many bytes still pass. If it is fewer, that was the cut, and all others go on."""
         with self._lock:
             if not self._matches(line, where):
                 return size
-            allowed = min(size, self._cut.left)
-            self._cut.left -= allowed
+            if size <= self._cut.left:
+                self._cut.left -= size
+                return size
+            allowed = self._cut.left
+            self._count()
             return allowed
 
-    def _break(self, *sockets):
+    def _count(self):
         with self._lock:
             self._cut = None
             self.done += 1
-        for one in sockets:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            one.shutdown(socket.SHUT_RDWR)
-            one.close()
+
+
+def _break(*sockets):
+    for one in sockets:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        one.shutdown(socket.SHUT_RDWR)
+        one.close()
 
 
 def _read_head(client):

@@ -1,5 +1,6 @@
 """What keeps the files of registered versions as they are, seen from the genuine client and the command line."""
 
+import hashlib
 import json
 import time
 import urllib.request
@@ -74,9 +75,7 @@ def test_a_live_version_is_not_overwritten(world, store, stage, smaller_file, tm
     }
     start = time.monotonic()
     for what, attempt in attempts.items():
-        with pytest.raises(requests.HTTPError) as refused:
-            attempt()
-        message = str(refused.value)
+        message = error_of(attempt)
         assert "RESOURCE_CONFLICT" in message, (what, message)
         assert f"version 1 of registered model 'line', which is in stage {stage}" in message, (what, message)
     assert refused_count(here.server) == len(attempts)
@@ -87,6 +86,15 @@ def test_a_live_version_is_not_overwritten(world, store, stage, smaller_file, tm
     here.client.transition_model_version_stage("line", 1, "Archived")
     here.repository.log_artifact(str(tmp_path / "MLmodel"))
     assert here.file("MLmodel").read_text() == "something else"
+
+
+def error_of(attempt):
+    """What a user reads who tries it; "" if it succeeds."""
+    try:
+        attempt()
+    except requests.HTTPError as error:
+        return str(error)
+    return ""
 
 
 def refused_count(server):
@@ -110,10 +118,7 @@ def test_a_version_tells_its_digest(world, store):
     assert digest.startswith("sha256:")
     assert len(digest) == len("sha256:") + 64
     listed = "".join(f"{stores.sha256(path)}  {name}\n" for name, path in sorted(version_files(here).items()))
-    (folder,) = {path for path in [here.server.artifacts]}
-    import hashlib
-
-    assert digest == "sha256:" + hashlib.sha256(listed.encode()).hexdigest(), (folder, listed)
+    assert digest == "sha256:" + hashlib.sha256(listed.encode()).hexdigest(), listed
 
 
 def version_files(here):
