@@ -11,6 +11,7 @@ import (
 	"mime"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -149,7 +150,8 @@ func (s *S3) tryPutObject(ctx context.Context, key string, content []byte) (etag
 
 // contentType is what S3 tells those who read the object from it.
 func contentType(key string) string {
-	if found := mime.TypeByExtension(path.Ext(key)); found != "" {
+	// Without a charset, as MLflow has it: clients that send a type of their own with a presigned URL send that one.
+	if found, _, _ := strings.Cut(mime.TypeByExtension(path.Ext(key)), ";"); found != "" {
 		return found
 	}
 	return "application/octet-stream"

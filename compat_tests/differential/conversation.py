@@ -8,7 +8,7 @@ import secrets
 import urllib.parse
 from dataclasses import dataclass, field
 
-from masking import STORAGE_TEXT, Masker
+from masking import STORAGE_TEXT, Masker, plain_disposition
 
 API = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -260,7 +260,7 @@ def _contains(whole, part):
 
 def _media(value):
     """A header's value without its charset; of a file name that is not ASCII only the encoded form counts."""
-    return re.sub(r"; charset=utf-8$|filename=\S+(?=; filename\*=)", "", value) if value else value
+    return re.sub(r"; charset=utf-8$|filename=\S+(?=; filename\*=)", "", plain_disposition(value)) if value else value
 
 
 def _compact(value):

@@ -217,6 +217,27 @@ DIFFERENCES = [
         "clients choose their calls by it",
     ),
     Difference(
+        "s3-through-the-server",
+        "GET and HEAD mlflow-artifacts/artifacts/{artifact_path}, get-artifact, with artifacts in S3",
+        "answers 500 for a file that doesn't exist, 200 with nothing for a folder, and all of a file where a range is asked for",
+        "answers 404, 400 and 206, as with artifacts in a folder",
+        "clients retry a 5xx seven times; a broken download can be resumed",
+    ),
+    Difference(
+        "multipart-mistakes",
+        "mlflow-artifacts/mpu/{step}/{artifact_path}",
+        "answers 500 to an upload that doesn't exist and to parts that don't fit; begins uploads of no parts, of 10001, and of `..`",
+        "answers 404 or 400 with what is wrong; what is to be aborted and doesn't exist is aborted already",
+        "clients retry a 5xx seven times, and abort an upload whatever has become of it",
+    ),
+    Difference(
+        "transfer-urls",
+        "mlflow-artifacts/mpu/create, mlflow-artifacts/presigned, artifacts/presigned-upload-url",
+        "its URLs are good for an hour (parts), five minutes (downloads), or as long as the caller asks for, be it nothing or more than S3 allows (uploads)",
+        "for twelve hours, fifteen minutes, and from a second to an hour; a download is bound to the file's ETag by a header that clients send along",
+        "a client gets all URLs when it begins, however slow it is; a file that is replaced meanwhile must not be mixed with the new one; a URL for uploads outlives a change of permissions",
+    ),
+    Difference(
         "backslash-in-like",
         "filters with LIKE and ILIKE",
         "on PostgreSQL takes a backslash as an escape, on SQLite as itself",

@@ -110,7 +110,8 @@ class Masker:
 
     def _url(self, value):
         address, _, query = value.partition("?")
-        return self.text(address), sorted((k, self.text(v)) for k, v in urllib.parse.parse_qsl(query) if k in URL_QUERY)
+        wanted = ((k, plain_disposition(v)) for k, v in urllib.parse.parse_qsl(query) if k in URL_QUERY)
+        return self.text(address), sorted((k, self.text(v)) for k, v in wanted)
 
     def _token(self, value):
         try:
@@ -130,6 +131,11 @@ def without_digest(item):
         return item
     tags = [tag for tag in item["tags"] if tag.get("key") != DIGEST_TAG]
     return {**item, "tags": tags} if tags else {k: v for k, v in item.items() if k != "tags"}
+
+
+def plain_disposition(value):
+    """A Content-Disposition without the quotes that its file name need not have, and with the charset's name in one spelling."""
+    return re.sub(r'filename="([^"\s;,=]+)"', r"filename=\1", value).replace("*=UTF-8''", "*=utf-8''")
 
 
 def _updated(item):
