@@ -215,7 +215,7 @@ func (s *S3) Close() error {
 // Check asks the bucket for its first object. An error is an *UnavailableError.
 func (s *S3) Check(ctx context.Context) error {
 	_, err := s.anyBelow(ctx, s.prefix)
-	return s.describe(ctx, "look into", s.URI(), err)
+	return s.describe(ctx, "list", "", err)
 }
 
 // key is the name of the object at a canonical path.

@@ -1,7 +1,17 @@
 package artifacts_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"greenroom/artifacts"
 	"greenroom/artifacts/artifactstest"
@@ -45,4 +55,143 @@ func TestS3(t *testing.T) {
 func TestS3_TakesFilesInParts(t *testing.T) {
 	server := artifactstest.SharedS3(t)
 	artifactstest.RunMultiparter(t, func(t *testing.T) artifacts.Store { return openS3(t, server, artifacts.S3Options{}) })
+}
+
+func TestOpenS3_RefusesWhatItCannotUse(t *testing.T) {
+	for name, test := range map[string]struct {
+		options artifacts.S3Options
+		want    string
+	}{
+		"no bucket":         {artifacts.S3Options{URI: "s3:///x"}, "write s3://bucket"},
+		"other scheme":      {artifacts.S3Options{URI: "gs://bucket/x"}, "write s3://bucket"},
+		"climbing prefix":   {artifacts.S3Options{URI: "s3://bucket/a/../b"}, "plain prefix"},
+		"query":             {artifacts.S3Options{URI: "s3://bucket/a?endpoint=x"}, "plain prefix"},
+		"endpoint":          {artifacts.S3Options{URI: "s3://bucket", Endpoint: "minio:9000"}, "https://minio.company.com:9000"},
+		"endpoint with key": {artifacts.S3Options{URI: "s3://bucket", Endpoint: "https://key:hush@minio"}, "without credentials"},
+		"public endpoint":   {artifacts.S3Options{URI: "s3://bucket", PublicEndpoint: "/s3"}, "without credentials"},
+		"addressing style":  {artifacts.S3Options{URI: "s3://bucket", AddressingStyle: "dns"}, "path, virtual or auto"},
+		"unknown argument":  {artifacts.S3Options{URI: "s3://bucket", UploadArgs: `{"Encrypt": true}`}, "ServerSideEncryption"},
+		"arguments no JSON": {artifacts.S3Options{URI: "s3://bucket", UploadArgs: `ACL=private`}, "write a JSON object"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := artifacts.OpenS3(t.Context(), test.options)
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hush") {
+				t.Errorf("OpenS3 = %v, want an error with %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestS3_URI(t *testing.T) {
+	for given, want := range map[string]string{"s3://b": "s3://b", "s3://b/": "s3://b", "s3://b/team/x/": "s3://b/team/x"} {
+		store, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: given})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := store.URI(); got != want {
+			t.Errorf("URI of %q = %q, want %q", given, got, want)
+		}
+	}
+}
+
+// send sends a request to a presigned URL.
+func send(t *testing.T, method string, signed artifacts.Presigned, body string) (answer *http.Response, content string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, signed.URL, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range signed.Header {
+		request.Header.Set(name, value)
+	}
+	answer, err = http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	read, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, string(read)
+}
+
+func TestS3_PresignedURLsNeedNoOtherCredentials(t *testing.T) {
+	store := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{UploadArgs: `{"CacheControl": "no-store"}`})
+	signed, err := store.PresignPut(t.Context(), "d/ünï.txt", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer, text := send(t, http.MethodPut, signed, "content"); answer.StatusCode != http.StatusOK {
+		t.Fatalf("PUT = %d %s", answer.StatusCode, text)
+	}
+	if answer, _ := send(t, http.MethodGet, signed, ""); answer.StatusCode != http.StatusForbidden {
+		t.Errorf("GET of a URL for PUT = %d, want 403", answer.StatusCode)
+	}
+	if signed, err = store.PresignGet(t.Context(), "d/ünï.txt", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	answer, content := send(t, http.MethodGet, signed, "")
+	if content != "content" || !strings.HasPrefix(answer.Header.Get("Content-Type"), "text/plain") || answer.Header.Get("Cache-Control") != "no-store" ||
+		!strings.HasPrefix(answer.Header.Get("Content-Disposition"), "attachment; filename*=utf-8''%C3%BCn%C3%AF.txt") {
+		t.Errorf("GET = %d %q with header %v", answer.StatusCode, content, answer.Header)
+	}
+
+	id, err := store.CreateUpload(t.Context(), "big.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if signed, err = store.PresignPart(t.Context(), "big.bin", id, 1, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	answer, _ = send(t, http.MethodPut, signed, "one part")
+	stored, err := store.CompleteUpload(t.Context(), "big.bin", id, []artifacts.Part{{Number: 1, ETag: answer.Header.Get("ETag")}}, nil)
+	if err != nil || stored.Size != 8 {
+		t.Errorf("CompleteUpload = %+v, %v", stored, err)
+	}
+}
+
+func TestS3_PresignedURLsNameThePublicEndpoint(t *testing.T) {
+	store := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{URI: "s3://models/team", PublicEndpoint: "https://s3.company.com"})
+	signed, err := store.PresignGet(t.Context(), "a.txt", time.Minute)
+	if err != nil || !strings.HasPrefix(signed.URL, "https://s3.company.com/models/team/a.txt?") {
+		t.Errorf("PresignGet = %+v, %v", signed, err)
+	}
+}
+
+func TestS3_KeysHaveABound(t *testing.T) {
+	store := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{})
+	long := strings.Repeat(strings.Repeat("n", 200)+"/", 5) + "end-of-a-long-path"
+	var pathErr *artifacts.PathError
+	if _, err := store.Put(t.Context(), long, strings.NewReader("x"), 1); !errors.As(err, &pathErr) {
+		t.Errorf("Put of a path of %d bytes = %v, want a *PathError", len(long), err)
+	}
+}
+
+// Uploads beyond the buffers stream their parts; all come out as they went in.
+func TestS3_ManyUploadsAtOnce(t *testing.T) {
+	store := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{})
+	const size = 18<<20 + 1
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			name, body := fmt.Sprintf("%d.bin", i), io.LimitReader(rand.NewChaCha8([32]byte{byte(i)}), size)
+			stored, err := store.Put(t.Context(), name, body, size)
+			if err != nil || stored.Size != size {
+				t.Errorf("Put = %+v, %v", stored, err)
+				return
+			}
+			object, err := store.Open(t.Context(), name)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer object.Close()
+			sum := sha256.New()
+			if _, err := io.Copy(sum, object); err != nil || hex.EncodeToString(sum.Sum(nil)) != stored.SHA256 || object.ETag != stored.ETag {
+				t.Errorf("%s came back changed: %v", name, err)
+			}
+		})
+	}
+	wg.Wait()
 }
