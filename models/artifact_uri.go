@@ -52,8 +52,8 @@ func (o Options) checkArtifactLocation(field, location string) error {
 	if u.Fragment != "" || strings.ContainsAny(location, "#;") {
 		return invalid("'%s' URL can't include fragments or params.", field)
 	}
-	if decoded := unquoteAll(location); uriScheme(location) == "mlflow-artifacts" &&
-		(strings.ContainsAny(decoded, `\?`) || slices.Contains(strings.Split(decoded, "/"), "..")) {
+	if decoded := unquoteAll(location); uriScheme(location) == "mlflow-artifacts" && strings.ContainsAny(decoded, `\?`) ||
+		slices.Contains(strings.FieldsFunc(unquoteAll(splitURI(location).path), isSlash), "..") {
 		return invalid("'%s' must be a folder of the artifact store, without '..', '\\' and '?': '%s'", field, location)
 	}
 	query := u.RawQuery
