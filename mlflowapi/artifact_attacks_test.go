@@ -163,7 +163,11 @@ func (s *besieged) ways(path string) [][3]string {
 	_, partQuery, _ := strings.Cut(s.signedPart, "?")
 	transfer := "/api/2.0/mlflow-artifacts/transfer/" + path
 	return append(all, [][3]string{
-		{"GET", transfer + "?" + query}, {"HEAD", transfer + "?" + query}, {"PUT", transfer + "?" + partQuery, "evil"}, {"PUT", transfer + "?" + query, "evil"}, {"GET", transfer},
+		{"GET", transfer + "?" + query},
+		{"HEAD", transfer + "?" + query},
+		{"PUT", transfer + "?" + partQuery, "evil"},
+		{"PUT", transfer + "?" + query, "evil"},
+		{"GET", transfer},
 		{"GET", "/get-artifact?run_uuid=" + s.mine.ID + "&path=" + path},
 		{"GET", "/get-artifact?run_id=" + s.mine.ID + "&path=" + path},
 		{"GET", "/model-versions/get-artifact?name=m&version=1&path=" + path},
