@@ -420,7 +420,7 @@ func TestS3_PutWhoseAnswerIsLostIsStoredOnce(t *testing.T) {
 // occupyBuffers keeps uploads standing that hold all buffers of a store, so that further ones go to S3 as they are read.
 func (f *faultyS3) occupyBuffers(t testing.TB) {
 	t.Helper()
-	const uploads = 8
+	const uploads = 4 // each waits while it fills its first part, before it asks S3 for anything
 	done := make(chan struct{})
 	var holding, ended sync.WaitGroup
 	holding.Add(uploads)
