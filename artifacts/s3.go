@@ -28,7 +28,7 @@ const (
 	dialTime      = 3 * time.Second
 	handshakeTime = 5 * time.Second
 	callTime      = 10 * time.Second // in all, with its retries; of a download, until its first byte
-	completeTime  = 60 * time.Second // S3 puts the parts of an upload together meanwhile
+	completeTime  = 5 * time.Minute  // S3 puts the parts of an upload together meanwhile; one on disks copies them, of several files at once
 	stallTime     = 8 * time.Second  // without progress
 
 	// idleConnTime is below that of common S3 servers, so that they are not first.
