@@ -4,6 +4,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import boto3
 import mlflow
 import pytest
 import stores
@@ -61,6 +62,7 @@ def test_a_client_without_an_account_is_refused_by_the_bucket(client, monkeypatc
     """The server gives nobody its own account."""
     run = client.create_run(client.create_experiment("direct"))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a wrong one")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # It and the client that is made with it remember the right one.
     monkeypatch.setattr(s3_artifact_repo, "_cached_get_s3_client", s3_artifact_repo._cached_get_s3_client.__wrapped__)
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(Exception, match="SignatureDoesNotMatch"):
