@@ -36,7 +36,8 @@ def test_memory_stays_flat(store, start_on, full_size, timed, record_property, c
             flood.together(flood.get, server.uri, paths, blocks)
         peaks["downloads"] = peak_memory(server.process)
     finally:
-        delete(server, ROOT)
+        for path in paths:
+            delete(server, path)
     for what, peak in peaks.items():
         record_property(f"peak memory after {what}", peak)
         with capsys.disabled():
