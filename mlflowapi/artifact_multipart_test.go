@@ -450,7 +450,8 @@ func TestTransfer_AddressIsTheClients(t *testing.T) {
 		cfg.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	}
 	prefixed := func(cfg *mlflowapi.Config) { cfg.StaticPrefix = "/mlflow" }
-	both := func(cfg *mlflowapi.Config) { trusted(cfg); prefixed(cfg) }
+	trustedTLS := func(cfg *mlflowapi.Config) { trusted(cfg); cfg.PresignedURLs = mlflowapi.PresignedServer }
+	both := func(cfg *mlflowapi.Config) { trustedTLS(cfg); prefixed(cfg) }
 	public := func(cfg *mlflowapi.Config) { cfg.PublicURL = "https://public.example/x" }
 	https := []string{"X-Forwarded-For: 10.0.0.1", "X-Forwarded-Proto: https"}
 	for _, tt := range []struct {
@@ -467,14 +468,16 @@ func TestTransfer_AddressIsTheClients(t *testing.T) {
 		{"a stranger's Forwarded", func(*mlflowapi.Config) {}, []string{"Forwarded: host=evil.example"}, ""},
 		{"a stranger's Via", func(*mlflowapi.Config) {}, []string{"Via: 1.1 cache"}, ""},
 		{"a port that something has changed", func(*mlflowapi.Config) {}, []string{"Host: localhost"}, ""},
-		{"proxy", trusted, https, "https://$HOST"},
-		{"proxy that tells the host", trusted, append(https, "X-Forwarded-Host: mlflow.example"), "https://mlflow.example"},
-		{"chain of proxies", trusted, []string{"X-Forwarded-Proto: https, http", "X-Forwarded-Host: mlflow.example:8443, inner"}, "https://mlflow.example:8443"},
-		{"proxy that cuts a prefix off", trusted, append(https, "X-Forwarded-Prefix: /team"), "https://$HOST/team"},
+		{"proxy without TLS", trusted, []string{"X-Forwarded-Proto: http", "X-Forwarded-Host: mlflow.example"}, "http://mlflow.example"},
+		{"proxy with a certificate that clients may not know", trusted, https, ""},
+		{"proxy", trustedTLS, https, "https://$HOST"},
+		{"proxy that tells the host", trustedTLS, append(https, "X-Forwarded-Host: mlflow.example"), "https://mlflow.example"},
+		{"chain of proxies", trustedTLS, []string{"X-Forwarded-Proto: https, http", "X-Forwarded-Host: mlflow.example:8443, inner"}, "https://mlflow.example:8443"},
+		{"proxy that cuts a prefix off", trustedTLS, append(https, "X-Forwarded-Prefix: /team"), "https://$HOST/team"},
 		{"proxy that names the static prefix", both, append(https, "X-Forwarded-Prefix: /mlflow"), "https://$HOST/mlflow"},
 		{"proxy before the static prefix", both, https, "https://$HOST/mlflow"},
 		{"proxy that hides the scheme", trusted, []string{"X-Forwarded-For: 10.0.0.1"}, ""},
-		{"proxy that lets nonsense through", trusted, []string{"X-Forwarded-Proto: https", "X-Forwarded-Host: user@evil.example/?"}, ""},
+		{"proxy that lets nonsense through", trustedTLS, []string{"X-Forwarded-Proto: https", "X-Forwarded-Host: user@evil.example/?"}, ""},
 		{"proxy that lets another scheme through", trusted, []string{"X-Forwarded-Proto: javascript"}, ""},
 		{"public URL", public, []string{"X-Forwarded-Host: evil.example"}, "https://public.example/x"},
 	} {

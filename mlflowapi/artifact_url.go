@@ -216,7 +216,12 @@ func (a *API) clientBase(c *gin.Context) string {
 	if host == "" {
 		host = c.Request.Host
 	}
-	if scheme != "http" && scheme != "https" {
+	switch {
+	case scheme == "https" && a.cfg.PresignedURLs != PresignedServer:
+		// Clients leave MLFLOW_TRACKING_SERVER_CERT_PATH and the like aside with such a URL, and a download that was promised one fails
+		// without it: whether they trust the proxy's certificate anyway, the operator must say.
+		return ""
+	case scheme != "http" && scheme != "https":
 		return "" // a proxy that does not tell may well speak TLS to its clients
 	}
 	prefix = strings.TrimSuffix(prefix, "/")
