@@ -174,7 +174,7 @@ func strikes(fault artifactstest.Fault, operation artifactstest.Operation) bool 
 	case name == artifactstest.NoBucket.String():
 		return operation != artifactstest.HeadObject // whose answers have no body to tell one 404 from another
 	case name == artifactstest.Hang.String():
-		return operation != artifactstest.CompleteUpload // which S3 may take a minute for
+		return operation != artifactstest.CompleteUpload // which S3 may take minutes for
 	}
 	return true
 }
