@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"greenroom/artifacts"
+	"greenroom/models"
 )
 
 // putArtifact stores body, of size bytes or artifacts.UnknownSize, at a place.
@@ -33,23 +34,21 @@ func (a *API) checkSize(bytes int64) error {
 }
 
 // storeArtifact makes a file appear at a place, and records what it is. Once that has happened, an error makes the client do it again.
-// A file that is replaced loses its record before: whatever breaks off then, there is never a record that contradicts its file.
+// A file that is replaced loses its record before: what breaks off then leaves a file without one.
 func (a *API) storeArtifact(ctx context.Context, at artifacts.Place, store func() (artifacts.Stored, error)) error {
 	if err := a.store.RequireOverwritable(ctx, at.Location()); err != nil {
 		return err
 	}
-	before, recorded, err := a.store.ArtifactRecord(ctx, at.Location())
+	before, err := a.store.PrepareArtifact(ctx, at.Location())
 	if err != nil {
 		return err
 	}
-	replaces := recorded
-	if recorded {
-		err = a.store.ForgetArtifact(ctx, at.Location(), before.ETag)
-	} else {
-		replaces, err = exists(ctx, at)
-	}
-	if err != nil {
-		return err
+	old := before.Record
+	replaces := old != nil
+	if old == nil {
+		if replaces, err = exists(ctx, at); err != nil {
+			return err
+		}
 	}
 	stored, err := store()
 	ctx = context.WithoutCancel(ctx) // the file is there, and its client may be gone
@@ -57,15 +56,15 @@ func (a *API) storeArtifact(ctx context.Context, at artifacts.Place, store func(
 		err = errors.New(err.Error()) // a failure of the store; a Put has nothing to miss
 	}
 	if err != nil {
-		if recorded {
-			err = errors.Join(err, a.recordAgain(ctx, at, artifacts.Stored{Size: before.Size, ETag: before.ETag, SHA256: before.SHA256}))
+		if old != nil {
+			err = errors.Join(err, a.recordAgain(ctx, at, before, err))
 		}
 		return artifactError(at.Path, err)
 	}
-	if recorded && stored.ETag == before.ETag { // a completion that was repeated
-		replaces, stored.SHA256 = false, before.SHA256
+	if old != nil && stored.ETag == old.ETag { // a completion that was repeated
+		replaces, stored.SHA256 = false, old.SHA256
 	}
-	return a.record(ctx, at, stored, replaces)
+	return a.record(ctx, at, stored, before, replaces)
 }
 
 // exists tells whether there is a file at a place. A store that does not answer fails here, so that its client need not wait twice.
@@ -82,9 +81,10 @@ func exists(ctx context.Context, at artifacts.Place) (bool, error) {
 }
 
 // record notes what was stored. Of two that store a file at once, the later one to record need not be the later one to
-// store: the record that does not fit is removed.
-func (a *API) record(ctx context.Context, at artifacts.Place, stored artifacts.Stored, replaces bool) error {
-	if err := a.store.RecordArtifact(ctx, at.Location(), stored, replaces); err != nil {
+// store, and a deletion may have come between: the record that does not fit is removed.
+func (a *API) record(ctx context.Context, at artifacts.Place, stored artifacts.Stored, before models.ArtifactBefore, replaces bool) error {
+	contested, err := a.store.RecordArtifact(ctx, at.Location(), stored, before, replaces)
+	if err != nil || !contested {
 		return err
 	}
 	object, err := at.Store.Open(ctx, at.Path)
@@ -97,17 +97,20 @@ func (a *API) record(ctx context.Context, at artifacts.Place, stored artifacts.S
 	return a.store.ForgetArtifact(ctx, at.Location(), stored.ETag)
 }
 
-// recordAgain is record for a file that was to be replaced, and was not.
-func (a *API) recordAgain(ctx context.Context, at artifacts.Place, before artifacts.Stored) error {
-	object, err := at.Store.Open(ctx, at.Path)
-	if err != nil {
-		return nil // the store's failure is known
+// recordAgain is record for a file that was to be replaced, and was not. A store that does not answer may still do what it was asked for.
+func (a *API) recordAgain(ctx context.Context, at artifacts.Place, before models.ArtifactBefore, failure error) error {
+	old := before.Record
+	var away *artifacts.UnavailableError
+	if !errors.As(failure, &away) || away.Refused {
+		object, err := at.Store.Open(ctx, at.Path)
+		if err == nil {
+			defer object.Close()
+			if object.ETag == old.ETag {
+				return a.record(ctx, at, artifacts.Stored{Size: old.Size, ETag: old.ETag, SHA256: old.SHA256}, before, false)
+			}
+		}
 	}
-	defer object.Close()
-	if object.ETag != before.ETag {
-		return nil
-	}
-	return a.record(ctx, at, before, false)
+	return a.store.ForgetArtifact(ctx, at.Location(), old.ETag)
 }
 
 // createUpload begins an upload of parts to a place.

@@ -2,6 +2,7 @@ package mlflowapi_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -22,6 +23,7 @@ import (
 	"greenroom/artifacts/artifactstest"
 	"greenroom/mlflowapi"
 	"greenroom/models"
+	"greenroom/models/modelstest"
 )
 
 // record is what the database knows of a file of the served store.
@@ -145,6 +147,99 @@ func TestDigest_OfTwoUploadsAtOnceNeverContradictsTheFile(t *testing.T) {
 		if ok && (r.SHA256 != hexDigest(got.body) || r.ETag != got.header.Get("ETag")) {
 			t.Errorf("round %d: record %+v of another content than %q", round, r, got.body[:1])
 		}
+	}
+}
+
+// meddled is a store in which something else happens after a Put, before its caller hears of its end.
+type meddled struct {
+	*artifacts.Local
+	afterPut func(artifacts.Stored) (artifacts.Stored, error)
+}
+
+func (m *meddled) Put(ctx context.Context, path string, body io.Reader, size int64) (artifacts.Stored, error) {
+	stored, err := m.Local.Put(ctx, path, body, size)
+	if meddle := m.afterPut; meddle != nil && err == nil {
+		m.afterPut = nil
+		return meddle(stored)
+	}
+	return stored, err
+}
+
+func TestDigest_OfAFileThatOthersStoreOrDeleteMeanwhile(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		meanwhile func(s *artifactServer)
+		status    int
+	}{
+		{"it is deleted", func(s *artifactServer) { s.want(s.do("DELETE", proxy+"/d/a.txt", ""), 200, "") }, 404},
+		{"its folder is deleted", func(s *artifactServer) { s.want(s.do("DELETE", proxy+"/d", ""), 200, "") }, 404},
+		{"it is replaced", func(s *artifactServer) { s.want(s.do("PUT", proxy+"/d/a.txt", "third"), 200, "") }, 200},
+		{"it is replaced and deleted", func(s *artifactServer) {
+			s.want(s.do("PUT", proxy+"/d/a.txt", "third"), 200, "")
+			s.want(s.do("DELETE", proxy+"/d/a.txt", ""), 200, "")
+		}, 404},
+	} {
+		for _, first := range []string{"", "first"} {
+			t.Run(tt.name+" "+first, func(t *testing.T) {
+				store := &meddled{}
+				s := newArtifactServerWith(t, func(c *mlflowapi.Config) {
+					store.Local = c.Artifacts.Served.(*artifacts.Local)
+					c.Artifacts.Served = store
+				})
+				if first != "" {
+					s.want(s.do("PUT", proxy+"/d/a.txt", first), 200, "")
+				}
+				store.afterPut = func(stored artifacts.Stored) (artifacts.Stored, error) {
+					tt.meanwhile(s)
+					return stored, nil
+				}
+				s.want(s.do("PUT", proxy+"/d/a.txt", "second"), 200, "")
+				got := s.do("GET", proxy+"/d/a.txt", "")
+				r, ok := s.record("d/a.txt")
+				if got.status != tt.status || ok && (got.status != 200 || r.SHA256 != hexDigest(got.body)) {
+					t.Errorf("GET = %d %q, and the record is %+v, %v", got.status, got.body, r, ok)
+				}
+			})
+		}
+	}
+}
+
+// late is a store that does not answer, and stores what it was given afterwards.
+type late struct {
+	*artifacts.Local
+	waits []byte
+}
+
+func (l *late) Put(_ context.Context, _ string, body io.Reader, _ int64) (_ artifacts.Stored, err error) {
+	if l.waits, err = io.ReadAll(body); err == nil {
+		err = &artifacts.UnavailableError{Err: errors.New("injected")}
+	}
+	return artifacts.Stored{}, err
+}
+
+func TestDigest_OfAFileThatTheStoreMayReplaceLateIsForgotten(t *testing.T) {
+	store := &late{}
+	s := newArtifactServerWith(t, func(c *mlflowapi.Config) {
+		store.Local = c.Artifacts.Served.(*artifacts.Local)
+		c.Artifacts.Served = store
+	})
+	if _, err := store.Local.Put(t.Context(), "d/a.txt", strings.NewReader("first"), 5); err != nil {
+		t.Fatal(err)
+	}
+	object, err := store.Open(t.Context(), "d/a.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer object.Close()
+	if err := s.models.NoteArtifact(modelstest.Anyone(t), "mlflow-artifacts:/d/a.txt", object.Size, object.ETag); err != nil {
+		t.Fatal(err)
+	}
+	s.want(s.do("PUT", proxy+"/d/a.txt", "second"), 503, "TEMPORARILY_UNAVAILABLE")
+	if _, err := store.Local.Put(t.Context(), "d/a.txt", bytes.NewReader(store.waits), 6); err != nil {
+		t.Fatal(err)
+	}
+	if r, ok := s.record("d/a.txt"); ok {
+		t.Errorf("the record is still %+v", r)
 	}
 }
 

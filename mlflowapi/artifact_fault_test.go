@@ -192,6 +192,21 @@ func TestFault_MetadataCallsDoNotWaitForAStoreThatHangs(t *testing.T) {
 	}
 }
 
+func TestPut_AsksTheStoreForNothingAfterwards(t *testing.T) {
+	s := newFaultyServer(t)
+	for _, tt := range []struct {
+		name  string
+		looks int // for what is replaced, which the record tells of a file that has one
+	}{{"new.bin", 1}, {"old.bin", 0}} {
+		heads, before := s.proxy.Requests(artifactstest.HeadObject), s.proxy.Requests(artifactstest.PutObject)
+		s.want(s.do("PUT", proxy+s.folder+"/"+tt.name, "content of "+tt.name), 200, "")
+		looks, puts := s.proxy.Requests(artifactstest.HeadObject)-heads, s.proxy.Requests(artifactstest.PutObject)-before
+		if looks != tt.looks || puts != 1 {
+			t.Errorf("PUT of %s: HeadObject %d times and PutObject %d, want %d and 1", tt.name, looks, puts, tt.looks)
+		}
+	}
+}
+
 // download reads an answer as far as it comes.
 func (s *faultyServer) download(path string, headers ...string) (status int, header http.Header, body []byte, err error) {
 	s.t.Helper()

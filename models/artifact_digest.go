@@ -25,38 +25,98 @@ const artifactColumns = "location, size, etag, COALESCE(sha256, '') AS sha256, s
 // ArtifactRecord gives the record of one file; ok is false if there is none.
 func (s *Store) ArtifactRecord(ctx context.Context, location string) (r ArtifactRecord, ok bool, err error) {
 	err = s.look(ctx, func(t *tx) error {
-		r, ok, err = pickOne[ArtifactRecord](t, "SELECT "+artifactColumns+" FROM greenroom_artifacts WHERE location = ?", location)
+		r, ok, err = t.artifactRecord(location)
 		return err
 	})
 	return r, ok, err
 }
 
+func (t *tx) artifactRecord(location string) (ArtifactRecord, bool, error) {
+	return pickOne[ArtifactRecord](t, "SELECT "+artifactColumns+" FROM greenroom_artifacts WHERE location = ?", location)
+}
+
+// ArtifactBefore is what was known of a location before a file is stored there.
+type ArtifactBefore struct {
+	Record    *ArtifactRecord // nil if there was none
+	deletions int64
+}
+
+// PrepareArtifact makes a location ready for a file to be stored there: it removes the record of the one that is replaced, so
+// that none contradicts its file, whatever breaks off then. RecordArtifact or ForgetArtifact has to follow.
+func (s *Store) PrepareArtifact(ctx context.Context, location string) (before ArtifactBefore, err error) {
+	err = s.look(ctx, func(t *tx) error {
+		// The count first: a deletion that comes between the two is then seen as one that comes later.
+		if before.deletions, err = t.artifactDeletions(""); err != nil {
+			return err
+		}
+		r, ok, err := t.artifactRecord(location)
+		if ok {
+			before.Record = &r
+		}
+		return err
+	})
+	if err != nil || before.Record == nil {
+		return before, err
+	}
+	return before, s.update(ctx, func(t *tx) error {
+		t.changesNothing()
+		return t.forgetArtifact(location, before.Record.ETag)
+	})
+}
+
+// artifactDeletions is how many times records went that no new one follows. lock comes at the end of the query.
+func (t *tx) artifactDeletions(lock string) (int64, error) {
+	count, _, err := pickOne[int64](t, "SELECT count FROM greenroom_artifact_deletions"+lock)
+	return count, err
+}
+
+func (t *tx) countArtifactDeletion() error {
+	_, err := t.exec("UPDATE greenroom_artifact_deletions SET count = count + 1")
+	return err
+}
+
 // RecordArtifact notes what a store has just told of a file. One that replaces another is for the audit log: one that
 // appears is logging, one that is replaced may be a registered model's. Without a digest the file is read in the background.
-func (s *Store) RecordArtifact(ctx context.Context, location string, f artifacts.Stored, replaces bool) error {
-	err := s.update(ctx, func(t *tx) error {
+//
+// contested tells that somebody else may have stored or deleted the file since PrepareArtifact: then the caller has to look whether
+// the store has what was recorded, and to forget it otherwise.
+func (s *Store) RecordArtifact(ctx context.Context, location string, f artifacts.Stored, before ArtifactBefore, replaces bool) (contested bool, err error) {
+	err = s.update(ctx, func(t *tx) error {
 		if !replaces {
 			t.changesNothing()
 		}
-		var sha256, due any = f.SHA256, nil
-		if f.SHA256 == "" {
-			sha256, due = nil, t.now
+		deletions, err := t.artifactDeletions(t.forShare()) // which no deletion changes before this is committed
+		if err != nil {
+			return err
 		}
-		_, err := t.exec(`INSERT INTO greenroom_artifacts (location, size, etag, sha256, stored_at, due_at) VALUES (?, ?, ?, ?, ?, ?)
-			ON CONFLICT (location) DO UPDATE SET size = excluded.size, etag = excluded.etag, sha256 = excluded.sha256, stored_at = excluded.stored_at, due_at = excluded.due_at`,
-			location, f.Size, f.ETag, sha256, t.now, due)
+		added, err := t.recordArtifact(location, f, "DO NOTHING")
+		if err == nil && added == 0 {
+			_, err = t.recordArtifact(location, f, `(location) DO UPDATE
+				SET size = excluded.size, etag = excluded.etag, sha256 = excluded.sha256, stored_at = excluded.stored_at, due_at = excluded.due_at`)
+		}
+		contested = added == 0 || deletions != before.deletions
 		return err
 	})
 	if err == nil && f.SHA256 == "" {
 		s.tellDigestsDue()
 	}
-	return err
+	return contested, err
+}
+
+// recordArtifact inserts the record of a file, and tells how many rows that has changed.
+func (t *tx) recordArtifact(location string, f artifacts.Stored, onConflict string) (int64, error) {
+	var sha256, due any = f.SHA256, nil
+	if f.SHA256 == "" {
+		sha256, due = nil, t.now
+	}
+	return t.exec("INSERT INTO greenroom_artifacts (location, size, etag, sha256, stored_at, due_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT "+onConflict,
+		location, f.Size, f.ETag, sha256, t.now, due)
 }
 
 // NoteArtifact makes a file that was found without a record one that is to be read. A record that there is meanwhile stays.
 func (s *Store) NoteArtifact(ctx context.Context, location string, size int64, etag string) error {
 	return s.update(ctx, func(t *tx) error {
-		_, err := t.exec("INSERT INTO greenroom_artifacts (location, size, etag, sha256, stored_at, due_at) VALUES (?, ?, ?, NULL, ?, ?) ON CONFLICT DO NOTHING", location, size, etag, t.now, t.now)
+		_, err := t.recordArtifact(location, artifacts.Stored{Size: size, ETag: etag}, "DO NOTHING")
 		return err
 	})
 }
@@ -65,13 +125,20 @@ func (s *Store) NoteArtifact(ctx context.Context, location string, size int64, e
 func (s *Store) ForgetArtifact(ctx context.Context, location, etag string) error {
 	return s.update(ctx, func(t *tx) error {
 		t.changesNothing()
-		_, err := t.exec("DELETE FROM greenroom_artifacts WHERE location = ? AND etag = ?", location, etag)
-		return err
+		if err := t.countArtifactDeletion(); err != nil {
+			return err
+		}
+		return t.forgetArtifact(location, etag)
 	})
 }
 
-// ForgetArtifacts removes the records of a file, or of a folder with all that is in it. Whoever deletes files calls it first:
-// a file that has no record is no false alarm.
+func (t *tx) forgetArtifact(location, etag string) error {
+	_, err := t.exec("DELETE FROM greenroom_artifacts WHERE location = ? AND etag = ?", location, etag)
+	return err
+}
+
+// ForgetArtifacts removes the records of a file, or of a folder with all that is in it. Whoever deletes files calls it before, as
+// a file that has no record is no false alarm, and after, for what was stored and recorded in the meantime.
 func (s *Store) ForgetArtifacts(ctx context.Context, location string) error {
 	return s.update(ctx, func(t *tx) error {
 		t.changesNothing()
@@ -85,6 +152,9 @@ func (s *Store) RecordDeletion(ctx context.Context, location string) error {
 }
 
 func (t *tx) forgetArtifacts(location string) error {
+	if err := t.countArtifactDeletion(); err != nil {
+		return err
+	}
 	from, to := inside(location)
 	_, err := t.exec("DELETE FROM greenroom_artifacts WHERE location = ? OR location >= ? AND location < ?", location, from, to)
 	return err

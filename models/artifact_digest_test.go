@@ -18,7 +18,7 @@ func stored(content string) artifacts.Stored {
 func recordAll(t testing.TB, s *Store, locations ...string) {
 	t.Helper()
 	for _, location := range locations {
-		if err := s.RecordArtifact(t.Context(), location, stored("x"), false); err != nil {
+		if _, err := s.RecordArtifact(t.Context(), location, stored("x"), ArtifactBefore{}, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -37,7 +37,7 @@ func TestRecordArtifact_TheLatestCounts(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		const at = "mlflow-artifacts:/1/run/artifacts/ü.txt"
 		for _, f := range []artifacts.Stored{stored("first"), {Size: 7, ETag: `"direct"`}, stored("last")} {
-			if err := s.RecordArtifact(t.Context(), at, f, false); err != nil {
+			if _, err := s.RecordArtifact(t.Context(), at, f, ArtifactBefore{}, false); err != nil {
 				t.Fatal(err)
 			}
 			r, ok, err := s.ArtifactRecord(t.Context(), at)
@@ -54,15 +54,57 @@ func TestRecordArtifact_TheLatestCounts(t *testing.T) {
 	})
 }
 
+func TestRecordArtifact_TellsOfOthersSinceTheFirstLook(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		const at = "mlflow-artifacts:/1/d/a.txt"
+		for _, tt := range []struct {
+			name  string
+			since func() error
+			want  bool
+		}{
+			{"nobody", func() error { return nil }, false},
+			{"a record of another file", func() error {
+				_, err := s.RecordArtifact(t.Context(), at+"2", stored("y"), ArtifactBefore{}, false)
+				return err
+			}, false},
+			{"a record of this file", func() error {
+				_, err := s.RecordArtifact(t.Context(), at, stored("y"), ArtifactBefore{}, false)
+				return err
+			}, true},
+			{"a deletion of the folder", func() error { return s.RecordDeletion(t.Context(), "mlflow-artifacts:/1/d") }, true},
+			{"another who found what was recorded not to be there", func() error { return s.ForgetArtifact(t.Context(), at, `"y"`) }, true},
+		} {
+			recordAll(t, s, at)
+			before, err := s.PrepareArtifact(t.Context(), at)
+			if err == nil {
+				err = tt.since()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			contested, err := s.RecordArtifact(t.Context(), at, stored("x"), before, false)
+			if r, _, _ := s.ArtifactRecord(t.Context(), at); contested != tt.want || before.Record == nil || err != nil || r.ETag != `"x"` {
+				t.Errorf("%s: contested = %v, %v, with the record %+v", tt.name, contested, err, r)
+			}
+		}
+	})
+}
+
 func TestRecordArtifact_OnlyAReplacedFileIsAudited(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		const at = "mlflow-artifacts:/1/a.txt"
+		record := func(replaces bool) func(context.Context) error {
+			return func(ctx context.Context) error {
+				_, err := s.RecordArtifact(ctx, at, stored("x"), ArtifactBefore{}, replaces)
+				return err
+			}
+		}
 		for _, c := range []struct {
 			change func(ctx context.Context) error
 			want   int
 		}{
-			{func(ctx context.Context) error { return s.RecordArtifact(ctx, at, stored("x"), false) }, 0},
-			{func(ctx context.Context) error { return s.RecordArtifact(ctx, at, stored("x"), true) }, 1},
+			{record(false), 0},
+			{record(true), 1},
 			{func(ctx context.Context) error { return s.ForgetArtifact(ctx, at, `"x"`) }, 1},
 			{func(ctx context.Context) error { return s.ForgetArtifacts(ctx, at) }, 1},
 			{func(ctx context.Context) error { return s.RecordDeletion(ctx, at) }, 2},

@@ -218,6 +218,9 @@ func (g GC) delete(ctx context.Context, garbage models.Garbage) error {
 		if err := place.Store.Delete(ctx, place.Path); err != nil {
 			return err
 		}
+		if err := g.Store.ForgetArtifacts(ctx, place.Location()); err != nil {
+			return err
+		}
 		if err := deleteEmptyParent(ctx, place); err != nil {
 			return err
 		}

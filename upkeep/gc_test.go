@@ -53,7 +53,7 @@ func newWorld(t testing.TB, uri string, served artifacts.Store) *world {
 		served = local
 	}
 	w.stores = artifacts.Stores{Served: served}
-	options := models.Options{ArtifactRoot: "mlflow-artifacts:/", ArtifactsDestination: w.folder, Now: func() time.Time {
+	options := models.Options{ArtifactRoot: "mlflow-artifacts:/", ArtifactsDestination: w.folder, AllowedPrefixes: []string{"s3://b"}, Now: func() time.Time {
 		if w.onBegin != nil {
 			w.onBegin()
 		}
@@ -91,7 +91,8 @@ func (w *world) put(location, name string, size int) {
 	w.check(err)
 	stored, err := place.Store.Put(w.ctx, place.Path, bytes.NewReader(make([]byte, size)), int64(size))
 	w.check(err)
-	w.check(w.store.RecordArtifact(w.ctx, place.Location(), stored, false))
+	_, err = w.store.RecordArtifact(w.ctx, place.Location(), stored, models.ArtifactBefore{}, false)
+	w.check(err)
 }
 
 // run makes a run with one of everything, and 100 bytes of model.
@@ -746,6 +747,25 @@ func TestGC_GoesOnAfterItWasKilledAtAnyStep(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestGC_ForgetsWhatIsStoredWhileItDeletes(t *testing.T) {
+	w := newWorld(t, modelstest.SQLite(t), nil)
+	run := w.run(w.experiment("e", ""))
+	w.check(w.store.DeleteRun(w.ctx, run.ID))
+	g := w.gc()
+	g.Stores.Served = flaky{w.stores.Served, func(op, _ string) error {
+		if op == "delete" {
+			w.put(*run.ArtifactURI, "late.txt", 10)
+		}
+		return nil
+	}}
+	if deleted, _, err := w.collect(w.ctx, g, models.GarbageFilter{}); len(deleted) != 1 || err != nil {
+		t.Fatalf("deleted %q: %v", deleted, err)
+	}
+	if left, err := w.store.ArtifactRecords(w.ctx, "", 10); len(left) > 0 || err != nil {
+		t.Errorf("records of files that are gone: %+v, %v", left, err)
+	}
 }
 
 func TestGC_AStoreThatFailsHoldsUpOnlyItsOwn(t *testing.T) {

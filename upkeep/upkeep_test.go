@@ -112,7 +112,7 @@ func (k *kept) put(path, content string) artifacts.Stored {
 // record stores a file as a server does.
 func (k *kept) record(path, content string) {
 	k.t.Helper()
-	if err := k.store.RecordArtifact(k.t.Context(), location(path), k.put(path, content), false); err != nil {
+	if _, err := k.store.RecordArtifact(k.t.Context(), location(path), k.put(path, content), models.ArtifactBefore{}, false); err != nil {
 		k.t.Fatal(err)
 	}
 }
@@ -122,7 +122,7 @@ func (k *kept) recordUnread(path, content string) {
 	k.t.Helper()
 	stored := k.put(path, content)
 	stored.SHA256 = ""
-	if err := k.store.RecordArtifact(k.t.Context(), location(path), stored, false); err != nil {
+	if _, err := k.store.RecordArtifact(k.t.Context(), location(path), stored, models.ArtifactBefore{}, false); err != nil {
 		k.t.Fatal(err)
 	}
 }

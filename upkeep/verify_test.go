@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"greenroom/artifacts"
+	"greenroom/models"
 )
 
 // flip changes one random byte of a file as a dying disk does: neither size nor time of change tell of it.
@@ -261,7 +262,7 @@ func TestVerify_WhileFilesAreReplacedAndDeletedFindsNothing(t *testing.T) {
 					body := content(i)
 					var stored artifacts.Stored
 					if stored, err = k.stores.Served.Put(ctx, path, bytes.NewReader([]byte(body)), int64(len(body))); err == nil {
-						err = k.store.RecordArtifact(ctx, location(path), stored, false)
+						_, err = k.store.RecordArtifact(ctx, location(path), stored, models.ArtifactBefore{}, false)
 					}
 				}
 				if err != nil {

@@ -78,7 +78,7 @@ def test_only_greenrooms_tables_are_prefixed(ours, database):
     }[database]
     names = {name.removeprefix("greenroom_") for (name,) in schema_catalogue.rows(ours, tables)}
     assert names == {
-        *("artifacts", "gc", "manifests", "secrets", "version_digests_due"),
+        *("artifact_deletions", "artifacts", "gc", "manifests", "secrets", "version_digests_due"),
         *("audit", "group_members", "groups", "identity", "login_failures", "migrations", "revoked_jwts", "role_groups"),
         *("role_permissions", "role_users", "roles", "tokens", "users", "version_creations"),
     }

@@ -85,7 +85,7 @@ func TestMigrate_AddsWhatADatabaseOfMLflowsLacks(t *testing.T) {
 	var dropOurs strings.Builder
 	for _, name := range []string{ // who refers to others first
 		"audit", "login_failures", "revoked_jwts", "tokens", "role_groups", "role_users", "role_permissions", "roles", "group_members", "groups", "users", "identity",
-		"version_creations", "migrations", "artifacts", "manifests", "version_digests_due", "gc", "secrets",
+		"version_creations", "migrations", "artifacts", "artifact_deletions", "manifests", "version_digests_due", "gc", "secrets",
 	} {
 		dropOurs.WriteString("DROP TABLE greenroom_" + name + ";")
 	}

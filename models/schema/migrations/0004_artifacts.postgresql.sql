@@ -10,6 +10,10 @@ CREATE TABLE greenroom_artifacts (
 );
 CREATE INDEX greenroom_artifacts_due ON greenroom_artifacts (due_at) WHERE due_at IS NOT NULL;
 
+-- How many times records of greenroom_artifacts were deleted for good: whoever stores a file meanwhile looks whether it is still there when it is recorded.
+CREATE TABLE greenroom_artifact_deletions (count BIGINT NOT NULL);
+INSERT INTO greenroom_artifact_deletions (count) VALUES (0);
+
 -- The files of model versions as they were registered, by the digest that the version's tag greenroom.digest names. The content is
 -- what sha256sum prints for the files, sorted by path, and the digest is its SHA-256.
 CREATE TABLE greenroom_manifests (
