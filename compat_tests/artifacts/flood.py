@@ -39,11 +39,12 @@ def put(uri, path, name, blocks):
 
 
 def get(uri, path, name, blocks):
-    """Fetches what put has sent, and compares every block."""
+    """Fetches what put has sent, and compares every block. Genuine MLflow does not tell the length of what it has from S3."""
     connection = _connect(uri)
     connection.request("GET", path)
     answer = connection.getresponse()
-    assert (answer.status, answer.getheader("Content-Length")) == (200, str(blocks * BLOCK))
+    assert answer.status == 200, (answer.status, answer.read())
+    assert answer.getheader("Content-Length") in (None, str(blocks * BLOCK))
     received = bytearray(BLOCK)
     for number in range(1, blocks + 1):
         at = 0
