@@ -157,17 +157,27 @@ func (s *S3) UploadSize(ctx context.Context, p, id string) (bytes int64, err err
 	if err != nil {
 		return 0, err
 	}
-	pages := s3.NewListPartsPaginator(s.client, &s3.ListPartsInput{Bucket: &s.bucket, Key: &key, UploadId: &upload, ExpectedBucketOwner: s.owner})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+	input := &s3.ListPartsInput{Bucket: &s.bucket, Key: &key, UploadId: &upload, ExpectedBucketOwner: s.owner}
+	for {
+		page, err := s.listedParts(ctx, input)
 		if err != nil {
 			return 0, s.describe(ctx, "measure the upload of", clean, err)
 		}
 		for _, part := range page.Parts {
 			bytes += aws.ToInt64(part.Size)
 		}
+		next := aws.ToString(page.NextPartNumberMarker)
+		if !aws.ToBool(page.IsTruncated) || next == "" || next == aws.ToString(input.PartNumberMarker) {
+			return bytes, nil
+		}
+		input.PartNumberMarker = &next
 	}
-	return bytes, nil
+}
+
+func (s *S3) listedParts(ctx context.Context, input *s3.ListPartsInput) (*s3.ListPartsOutput, error) {
+	ctx, cancel := limited(ctx, callTime)
+	defer cancel()
+	return s.client.ListParts(ctx, input)
 }
 
 // CompleteUpload implements Multiparter.

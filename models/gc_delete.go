@@ -263,6 +263,11 @@ func (t *tx) unmark(g Garbage) error {
 	return err
 }
 
+// dropManifests reads the tags once. With NOT EXISTS, SQLite would read them once for each manifest, while all writers wait.
+const dropManifests = `DELETE FROM greenroom_manifests WHERE digest NOT IN (SELECT substr(g.value, ?) FROM model_version_tags g
+	JOIN model_versions v ON v.workspace = g.workspace AND v.name = g.name AND v.version = g.version
+	WHERE g.key = ? AND g.value LIKE ? AND v.current_stage <> ?)`
+
 // DropManifests drops the manifests that no version names any more, and tells how many there were.
 func (s *Store) DropManifests(ctx context.Context) (dropped int64, err error) {
 	err = s.update(unaudited(ctx), func(t *tx) error {
@@ -272,9 +277,7 @@ func (s *Store) DropManifests(ctx context.Context) (dropped int64, err error) {
 				return err
 			}
 		}
-		dropped, err = t.exec(`DELETE FROM greenroom_manifests WHERE NOT EXISTS (SELECT 1 FROM model_version_tags g
-			JOIN model_versions v ON v.workspace = g.workspace AND v.name = g.name AND v.version = g.version
-			WHERE g.key = 'greenroom.digest' AND g.value = 'sha256:' || digest AND v.current_stage <> ?)`, stageDeleted)
+		dropped, err = t.exec(dropManifests, len(digestPrefix)+1, TagDigest, digestPrefix+"%", stageDeleted)
 		return err
 	})
 	return dropped, err

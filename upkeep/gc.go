@@ -212,36 +212,42 @@ func (g GC) delete(ctx context.Context, garbage models.Garbage) error {
 		return fmt.Errorf("its artifacts are in %s, which is in none of the given stores", foreign[0])
 	}
 	for _, place := range places {
-		if err := g.Store.ForgetArtifacts(ctx, place.Location()); err != nil {
+		if err := g.deleteFiles(ctx, place); err != nil {
 			return err
 		}
-		if err := place.Store.Delete(ctx, place.Path); err != nil {
-			return err
-		}
-		if err := g.Store.ForgetArtifacts(ctx, place.Location()); err != nil {
-			return err
-		}
-		if err := deleteEmptyParent(ctx, place); err != nil {
+		if err := g.deleteEmptyParent(ctx, place); err != nil {
 			return err
 		}
 	}
 	return g.Store.DeleteGarbage(ctx, garbage)
 }
 
+// deleteFiles removes a folder with the records of its files, also of those that are stored meanwhile.
+func (g GC) deleteFiles(ctx context.Context, place artifacts.Place) error {
+	if err := g.Store.ForgetArtifacts(ctx, place.Location()); err != nil {
+		return err
+	}
+	if err := place.Store.Delete(ctx, place.Path); err != nil {
+		return err
+	}
+	return g.Store.ForgetArtifacts(ctx, place.Location())
+}
+
 // ownFolder is a folder that is named after a run or a logged model, with its artifacts.
 var ownFolder = regexp.MustCompile(`(^|/)(m-)?[0-9a-f]{32}/artifacts$`)
 
 // deleteEmptyParent removes the folder of a run or logged model around its artifacts, if nothing else is in it.
-func deleteEmptyParent(ctx context.Context, place artifacts.Place) error {
+func (g GC) deleteEmptyParent(ctx context.Context, place artifacts.Place) error {
 	if !ownFolder.MatchString(place.Path) {
 		return nil
 	}
-	entries, err := place.Store.List(ctx, path.Dir(place.Path))
+	place.Path = path.Dir(place.Path)
+	entries, err := place.Store.List(ctx, place.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil || len(entries) > 0 {
 		return err
 	}
-	return place.Store.Delete(ctx, path.Dir(place.Path))
+	return g.deleteFiles(ctx, place)
 }

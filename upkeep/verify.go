@@ -434,7 +434,11 @@ func (v *Verifier) version(ctx context.Context, version *models.ModelVersion, co
 		at.Path = strings.TrimPrefix(folder.Path+"/"+name, "/")
 		return at
 	}
-	err = each(ctx, v.Readers, func(ctx context.Context, work chan<- file) error {
+	readers := v.Readers
+	if compared {
+		readers = 1 // of each of as many versions at once
+	}
+	err = each(ctx, readers, func(ctx context.Context, work chan<- file) error {
 		for _, f := range files {
 			select {
 			case work <- f:
