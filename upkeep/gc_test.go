@@ -182,7 +182,7 @@ func (w *world) dump() []string {
 	}
 	var out []string
 	for _, table := range w.rows(db, tables) {
-		if table == "greenroom_audit" || table == "greenroom_version_creations" || table == "sqlite_sequence" {
+		if table == "greenroom_audit" || table == "greenroom_artifact_deletions" || table == "greenroom_version_creations" || table == "sqlite_sequence" {
 			continue
 		}
 		for _, row := range w.rows(db, "SELECT * FROM "+table) {
