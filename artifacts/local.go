@@ -144,10 +144,11 @@ func (l *Local) Put(ctx context.Context, p string, body io.Reader, _ int64) (Sto
 	if err := l.checkTarget(clean); err != nil {
 		return Stored{}, describe("put", clean, err)
 	}
-	name, stored, err := l.stage(ctx, body)
+	f, name, stored, err := l.stage(ctx, body)
 	if err != nil {
 		return Stored{}, describe("put", clean, err)
 	}
+	defer f.Close() // not before the file has its name: a sweep would take it away without the lock
 	if err := l.place(name, clean); err != nil {
 		return Stored{}, errors.Join(describe("put", clean, err), l.root.Remove(name))
 	}
@@ -169,33 +170,35 @@ func (l *Local) checkTarget(clean string) error {
 }
 
 // stage writes body to a new file in the staging folder, durably, and returns
-// its name. On error the file is gone.
-func (l *Local) stage(ctx context.Context, body io.Reader) (_ string, _ Stored, err error) {
-	f, name, err := l.createStaged()
+// it, which is locked while it is open, with its name. On error the file is gone.
+func (l *Local) stage(ctx context.Context, body io.Reader) (f *os.File, name string, stored Stored, err error) {
+	f, name, err = l.createStaged()
 	if err != nil {
-		return "", Stored{}, err
+		return nil, "", Stored{}, err
 	}
-	defer func() {
-		if err != nil {
-			_ = f.Close() // closed already, when that is what failed
-			err = errors.Join(err, l.root.Remove(name))
-		}
-	}()
+	if stored, err = fill(ctx, f, body); err != nil {
+		return nil, "", Stored{}, errors.Join(err, f.Close(), l.root.Remove(name))
+	}
+	return f, name, stored, nil
+}
+
+// fill writes body to a file, durably.
+func fill(ctx context.Context, f *os.File, body io.Reader) (Stored, error) {
 	sum := sha256.New()
 	if _, err := io.CopyBuffer(io.MultiWriter(f, sum), contextReader{ctx, body}, make([]byte, copyBufferBytes)); err != nil {
-		return "", Stored{}, err
+		return Stored{}, err
 	}
 	if err := ctx.Err(); err != nil {
-		return "", Stored{}, err
+		return Stored{}, err
 	}
 	if err := f.Sync(); err != nil {
-		return "", Stored{}, err
+		return Stored{}, err
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return "", Stored{}, err
+		return Stored{}, err
 	}
-	return name, Stored{Size: info.Size(), ETag: etag(info), SHA256: hex.EncodeToString(sum.Sum(nil))}, f.Close()
+	return Stored{Size: info.Size(), ETag: etag(info), SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
 }
 
 // etag is that of a file; a rename does not change it.

@@ -5,13 +5,16 @@ package artifacts_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"greenroom/artifacts"
 	"greenroom/artifacts/artifactstest"
@@ -319,3 +322,31 @@ func TestLocal_FullDiskIsErrNoSpace(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestLocal_ASweepTakesNoUploadThatIsAboutToAppear(t *testing.T) {
+	dir := t.TempDir()
+	store, other := openLocal(t, dir), openLocal(t, dir)
+	done := make(chan struct{})
+	var sweeps sync.WaitGroup
+	sweeps.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if _, err := other.SweepUploads(context.Background(), time.Time{}); err != nil {
+				t.Errorf("SweepUploads = %v", err)
+				return
+			}
+		}
+	})
+	for i := range 200 {
+		if _, err := store.Put(context.Background(), fmt.Sprintf("new/%d/a.txt", i), strings.NewReader("x"), 1); err != nil {
+			t.Errorf("Put %d = %v", i, err)
+			break
+		}
+	}
+	close(done)
+	sweeps.Wait()
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -206,8 +207,8 @@ func (s *S3) CompleteUpload(ctx context.Context, p, id string, parts []Part, rea
 		return Stored{}, s.describe(ctx, "complete the upload of", clean, err)
 	}
 	head, err := s.head(ctx, key)
-	if err == nil && quoted(head.ETag) != etag && !isMadeOf(head, completed) {
-		// A gateway may claim to have completed what it knows nothing of.
+	if errors.Is(err, fs.ErrNotExist) || err == nil && quoted(head.ETag) != etag && !isMadeOf(head, completed) {
+		// A gateway may claim to have completed what it knows nothing of; or the object was deleted or replaced since.
 		err = ErrNoUpload
 	}
 	if err != nil {
