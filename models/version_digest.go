@@ -138,8 +138,23 @@ func (s *Store) Versions(ctx context.Context, name string, version int64, limit 
 	return found, err
 }
 
-// Location is where the version's files are.
-func (v *ModelVersion) Location() string { return v.location() }
+// FilesAt is where a version's files are; a runs:/ URI is followed to its run's folder, if that run is known here.
+func (s *Store) FilesAt(ctx context.Context, v *ModelVersion) (location string, err error) {
+	location = v.location()
+	uri := splitURI(location)
+	if uri.scheme != "runs" || uri.host != "" {
+		return location, nil
+	}
+	id, folder, _ := strings.Cut(strings.Trim(uri.path, "/"), "/")
+	err = s.look(ctx, func(t *tx) error {
+		run, ok, err := pickOne[struct{ ArtifactURI *string }](t, "SELECT artifact_uri FROM runs WHERE run_uuid = ?", id)
+		if root := deref(run.ArtifactURI); ok && root != "" {
+			location = strings.TrimSuffix(appendToURI(root, folder), "/")
+		}
+		return err
+	})
+	return location, err
+}
 
 // VersionByURI finds the version that models:/NAME/VERSION, /NAME/STAGE, /NAME/latest or /NAME@ALIAS means.
 func (s *Store) VersionByURI(ctx context.Context, uri string) (v *ModelVersion, err error) {

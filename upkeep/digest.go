@@ -285,7 +285,11 @@ func keepDigest(ctx context.Context, store *models.Store, v *models.ModelVersion
 // versionFiles finds the files of a version with their digests. Those that nobody has read are read now, or left to readFile
 // (errPending) if it reads them before the time given.
 func versionFiles(ctx context.Context, store *models.Store, stores artifacts.Stores, v *models.ModelVersion, later time.Time) (files []file, err error) {
-	folder, err := stores.Locate(v.Location())
+	location, err := store.FilesAt(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := stores.Locate(location)
 	if err != nil {
 		return nil, err
 	}

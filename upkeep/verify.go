@@ -396,9 +396,13 @@ func (v *Verifier) Version(ctx context.Context, version *models.ModelVersion) (T
 // version compares a version's files. Those whose record was compared just now need not be read again.
 func (v *Verifier) version(ctx context.Context, version *models.ModelVersion, compared bool) error {
 	name := fmt.Sprintf("models:/%s/%d", version.Name, version.Version)
-	folder, err := v.Stores.Locate(version.Location())
+	location, err := v.Store.FilesAt(ctx, version)
 	if err != nil {
-		return fmt.Errorf("%s, whose files are at '%s': %w", name, version.Location(), err)
+		return err
+	}
+	folder, err := v.Stores.Locate(location)
+	if err != nil {
+		return fmt.Errorf("%s, whose files are at '%s': %w", name, location, err)
 	}
 	found := map[string]bool{}
 	err = artifacts.Walk(ctx, folder.Store, folder.Path, func(p string, _ int64) error {

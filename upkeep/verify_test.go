@@ -16,6 +16,7 @@ import (
 
 	"greenroom/artifacts"
 	"greenroom/models"
+	"greenroom/models/modelstest"
 )
 
 // flip changes one random byte of a file as a dying disk does: neither size nor time of change tell of it.
@@ -197,6 +198,34 @@ func TestVerify_AVersionIsComparedWithWhatWasRegistered(t *testing.T) {
 		}
 		if totals.Bad != 5 {
 			t.Errorf("totals = %+v", totals)
+		}
+	})
+}
+
+func TestVerify_AVersionOfARunsURIIsOneOfItsFolder(t *testing.T) {
+	onBoth(t, func(t *testing.T, k *kept) {
+		run, folder := k.run()
+		k.record(folder+"/model/a.bin", "a")
+		same := k.register("churn", run, "model")
+		v, err := k.store.CreateModelVersion(modelstest.Anyone(t), models.NewModelVersion{Name: "churn", Source: "runs:/" + run.ID + "/model/", RunID: &run.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := k.store.CreateModelVersion(modelstest.Anyone(t), models.NewModelVersion{Name: "churn", Source: "runs:/" + run.ID, RunID: &run.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.work(k.digester())
+		want, _ := k.version(same).Digest()
+		if got, ok := k.version(v).Digest(); !ok || got != want {
+			t.Errorf("digest = %q, want %q", got, want)
+		}
+		if _, ok := k.version(whole).Digest(); !ok {
+			t.Error("the version of a whole run has no digest")
+		}
+		k.record(folder+"/model/a.bin", "b")
+		if found, totals := k.verify(false); len(found) == 0 || totals.Versions != 3 {
+			t.Errorf("found %v in %d versions, want the altered file, of 3 versions", found, totals.Versions)
 		}
 	})
 }
