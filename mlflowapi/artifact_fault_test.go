@@ -20,6 +20,7 @@ import (
 	"greenroom/artifacts"
 	"greenroom/artifacts/artifactstest"
 	"greenroom/mlflowapi"
+	"greenroom/models/modelstest"
 )
 
 // faultyServer serves a bucket through a proxy that can spoil what passes.
@@ -360,4 +361,30 @@ func TestFault_AClientThatLeavesDuringALocalUploadLeavesNothing(t *testing.T) {
 	if got := files(t, s.dir); len(got) != 1 || got["d/old.bin"] != oldContent {
 		t.Errorf("%d files are left", len(got))
 	}
+}
+
+// A client that goes away while the database works is neither a failure of the server nor of the database.
+func TestArtifacts_AClientThatIsGoneIsNoFailure(t *testing.T) {
+	modelstest.Run(t, func(t *testing.T, uri string) {
+		s := newArtifactServerAt(t, uri, func(*mlflowapi.Config) {})
+		run := s.run("")
+		for range 100 {
+			conn, err := net.Dial("tcp", s.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(conn, "GET /api/2.0/mlflow/artifacts/list?run_id=%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", run.ID)
+			if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.Body.Close(); resp.StatusCode > 499 {
+				t.Fatalf("status = %d", resp.StatusCode)
+			}
+			conn.Close()
+		}
+	})
 }

@@ -41,7 +41,13 @@ func newArtifactServer(t testing.TB) *artifactServer {
 
 func newArtifactServerWith(t testing.TB, change func(*mlflowapi.Config)) *artifactServer {
 	t.Helper()
-	s := &artifactServer{t: t, uri: modelstest.SQLite(t), dir: t.TempDir(), local: t.TempDir()}
+	return newArtifactServerAt(t, modelstest.SQLite(t), change)
+}
+
+// newArtifactServerAt is newArtifactServerWith on a given database.
+func newArtifactServerAt(t testing.TB, database string, change func(*mlflowapi.Config)) *artifactServer {
+	t.Helper()
+	s := &artifactServer{t: t, uri: database, dir: t.TempDir(), local: t.TempDir()}
 	var err error
 	if s.models, err = models.Open(t.Context(), s.uri, models.Options{ArtifactRoot: "mlflow-artifacts:/", AllowedSchemes: []string{"s3"}}); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package mlflowapi
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -58,6 +59,9 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 		noLength lengthRequired
 	)
 	switch {
+	case c.Request.Context().Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, sql.ErrTxDone)):
+		// The client has gone: nobody reads the answer, and nothing was committed. A database puts that in several ways.
+		return answer(models.BadRequest, "The request was cancelled.")
 	case errors.As(err, &known):
 		if known.Code == models.TemporarilyUnavailable {
 			a.logFailure(c, err)
@@ -103,9 +107,6 @@ func (a *API) errorAnswer(c *gin.Context, err error) (int, errorBody) {
 		a.logFailure(c, err)
 		c.Header("Retry-After", "1")
 		return answer(models.TemporarilyUnavailable, "The artifact store does not answer as it should; try again. The server's log has the cause under request id "+requestID(c)+".")
-	case errors.Is(err, context.Canceled) && c.Request.Context().Err() != nil:
-		// The client has gone: nobody reads the answer, and nothing was committed.
-		return answer(models.BadRequest, "The request was cancelled.")
 	}
 	a.logFailure(c, err)
 	return answer(models.InternalError, "Internal error; the server's log has the cause under request id "+requestID(c)+".")
