@@ -53,7 +53,7 @@ func newWorld(t testing.TB, uri string, served artifacts.Store) *world {
 		served = local
 	}
 	w.stores = artifacts.Stores{Served: served}
-	options := models.Options{AllowedSchemes: []string{"s3"}, ArtifactRoot: "mlflow-artifacts:/", ArtifactsDestination: w.folder, AllowedPrefixes: []string{"s3://b"}, Now: func() time.Time {
+	options := models.Options{AllowedSchemes: []string{"s3"}, ArtifactRoot: "mlflow-artifacts:/", ArtifactsDestination: w.folder, Now: func() time.Time {
 		if w.onBegin != nil {
 			w.onBegin()
 		}
