@@ -446,19 +446,19 @@ func (l *Local) SweepUploads(ctx context.Context, before time.Time) (dropped int
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("read folder of multipart uploads: %w", err)
 	}
+	var failed error
 	for _, entry := range entries {
 		if err := ctx.Err(); err != nil {
 			return dropped, err
 		}
 		unfinished, err := l.sweepUpload(entry.Name(), before)
 		if err != nil {
-			return dropped, fmt.Errorf("drop multipart upload: %w", err)
-		}
-		if unfinished {
+			failed = fmt.Errorf("drop multipart upload: %w", err) // the others go on
+		} else if unfinished {
 			dropped++
 		}
 	}
-	return dropped, nil
+	return dropped, failed
 }
 
 // sweepUpload drops an upload that was begun before a time and is not being completed, and tells whether it dropped one without an end.

@@ -22,6 +22,8 @@ var (
 type Stores struct {
 	// Served is the store behind mlflow-artifacts: locations; nil for none.
 	Served Store
+	// ServedAs is what other locations in the served store begin with, as the keys of Roots do; empty for nothing.
+	ServedAs string
 	// Roots are the other stores, by the absolute path of the folder, or the URI (s3://bucket/prefix), that locations in them
 	// begin with.
 	Roots map[string]Store
@@ -70,13 +72,23 @@ func (s Stores) Locate(location string) (Place, error) {
 		}
 		plain = u.Path
 	}
+	// What several stores hold is the served one's: a file has one place.
+	if _, below, ok := cutRoot(s.ServedAs, plain); ok && s.Served != nil {
+		return s.ServedAt(below)
+	}
 	for root, store := range s.Roots {
-		root = strings.TrimSuffix(filepath.ToSlash(root), "/")
-		if rel, ok := strings.CutPrefix(plain+"/", root+"/"); ok {
-			return Place{Store: store, Root: root}.In(strings.TrimSuffix(rel, "/"))
+		if root, below, ok := cutRoot(root, plain); ok {
+			return Place{Store: store, Root: root}.In(below)
 		}
 	}
 	return Place{}, ErrElsewhere
+}
+
+// cutRoot gives a root as Place has it, and the path of a location below it; ok is false if the location is not there.
+func cutRoot(root, location string) (clean, below string, ok bool) {
+	clean = strings.TrimSuffix(filepath.ToSlash(root), "/")
+	below, ok = strings.CutPrefix(location+"/", clean+"/")
+	return clean, strings.TrimSuffix(below, "/"), ok && root != ""
 }
 
 // proxyAnchor separates server and path in an http(s) location that names a served store.

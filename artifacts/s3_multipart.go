@@ -289,6 +289,7 @@ func (s *S3) abort(ctx context.Context, key, id string) error {
 // SweepUploads implements Multiparter. Uploads that clients without this server began below the prefix are swept too.
 func (s *S3) SweepUploads(ctx context.Context, before time.Time) (dropped int, err error) {
 	input := &s3.ListMultipartUploadsInput{Bucket: &s.bucket, Prefix: aws.String(folderPrefix(s.prefix)), ExpectedBucketOwner: s.owner}
+	var failed error
 	for {
 		page, err := s.uploads(ctx, input)
 		if err != nil {
@@ -299,13 +300,14 @@ func (s *S3) SweepUploads(ctx context.Context, before time.Time) (dropped int, e
 				continue
 			}
 			if err := s.abort(ctx, aws.ToString(upload.Key), aws.ToString(upload.UploadId)); err != nil {
-				return dropped, s.describe(ctx, "abort the upload of", aws.ToString(upload.Key), err)
+				failed = s.describe(ctx, "abort the upload of", aws.ToString(upload.Key), err) // the others go on
+				continue
 			}
 			dropped++
 		}
 		key, id := aws.ToString(page.NextKeyMarker), aws.ToString(page.NextUploadIdMarker)
 		if !aws.ToBool(page.IsTruncated) || key == aws.ToString(input.KeyMarker) && id == aws.ToString(input.UploadIdMarker) {
-			return dropped, nil
+			return dropped, failed
 		}
 		input.KeyMarker, input.UploadIdMarker = &key, &id
 	}

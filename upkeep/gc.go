@@ -50,6 +50,9 @@ type GCPlan struct {
 // Plan finds what the filter selects, and the jobs that the other one selects if it is not nil. It changes nothing. What was
 // asked for by its id and can't be deleted is a *models.Error.
 func (g GC) Plan(ctx context.Context, filter models.GarbageFilter, jobs *models.JobFilter) (*GCPlan, error) {
+	if err := g.checkServed(ctx); err != nil {
+		return nil, err
+	}
 	filter.Foreign = g.KeepForeign
 	filter.Stored = func(location string) bool {
 		_, err := g.Stores.Locate(location)
@@ -87,6 +90,23 @@ func (g GC) Plan(ctx context.Context, filter models.GarbageFilter, jobs *models.
 	}
 	plan.Remove, err = count(found)
 	return plan, err
+}
+
+// checkServed refuses a served store without any file while the database knows of some in it. A mistyped bucket or prefix looks
+// like that, and the files at the right one would be left behind with nobody who knows them.
+func (g GC) checkServed(ctx context.Context) error {
+	if g.Stores.Served == nil || g.KeepForeign {
+		return nil
+	}
+	entries, err := g.Stores.Served.List(ctx, "")
+	if err != nil || len(entries) > 0 {
+		return err
+	}
+	known, err := g.Store.ArtifactRecords(ctx, artifacts.ServedRoot+"/", 1)
+	if err != nil || len(known) == 0 || !strings.HasPrefix(known[0].Location, artifacts.ServedRoot+"/") {
+		return err
+	}
+	return fmt.Errorf("the artifact store is empty, and the database knows of files in it, such as %s: is --artifacts-destination the one that the server has? If they are lost, add --keep-artifacts", known[0].Location)
 }
 
 // count walks through the files of garbage. Only the end of the context is an error: that a store fails is part of the item.

@@ -768,6 +768,25 @@ func TestGC_ForgetsWhatIsStoredWhileItDeletes(t *testing.T) {
 	}
 }
 
+func TestGC_RefusesAnEmptyStoreWhereFilesAreKnown(t *testing.T) {
+	w := newWorld(t, modelstest.SQLite(t), nil)
+	run := w.run(w.experiment("e", ""))
+	w.put(*run.ArtifactURI, "a.txt", 10)
+	w.check(w.store.DeleteRun(w.ctx, run.ID))
+	mistyped, err := artifacts.OpenLocal(t.TempDir())
+	w.check(err)
+	t.Cleanup(func() { mistyped.Close() })
+	g := w.gc()
+	g.Stores.Served = mistyped
+	if _, err := g.Plan(w.ctx, models.GarbageFilter{}, nil); err == nil || !strings.Contains(err.Error(), "--artifacts-destination") {
+		t.Errorf("Plan = %v, want a refusal that names the flag", err)
+	}
+	g.KeepForeign = true
+	if _, err := g.Plan(w.ctx, models.GarbageFilter{}, nil); err != nil {
+		t.Errorf("Plan with KeepForeign = %v", err)
+	}
+}
+
 func TestGC_AStoreThatFailsHoldsUpOnlyItsOwn(t *testing.T) {
 	w := newWorld(t, modelstest.SQLite(t), nil)
 	e := w.experiment("e", "")

@@ -324,7 +324,11 @@ func (v *Verifier) walkUnrecorded(ctx context.Context, root artifacts.Place, wor
 		return err
 	}
 	err := artifacts.Walk(ctx, root.Store, root.Path, func(p string, _ int64) error {
-		found = append(found, artifacts.Place{Store: root.Store, Root: root.Root, Path: p})
+		at := artifacts.Place{Store: root.Store, Root: root.Root, Path: p}
+		if known, err := v.Stores.Locate(at.Location()); err == nil && known.Root != at.Root {
+			return nil // another store's, inside this one
+		}
+		found = append(found, at)
 		if len(found) < page {
 			return nil
 		}

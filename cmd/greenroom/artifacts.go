@@ -40,7 +40,7 @@ func openArtifacts(ctx context.Context, l artifactLocations, getenv func(string)
 
 	stores.Roots = map[string]artifacts.Store{}
 	if l.destination != "" {
-		if _, stores.Served, err = open("artifacts-destination", l.destination); err != nil {
+		if stores.ServedAs, stores.Served, err = open("artifacts-destination", l.destination); err != nil {
 			return artifacts.Stores{}, nil, err
 		}
 	}
@@ -49,7 +49,9 @@ func openArtifacts(ctx context.Context, l artifactLocations, getenv func(string)
 		if err != nil {
 			return artifacts.Stores{}, nil, err
 		}
-		stores.Roots[root] = store
+		if at, err := stores.Locate(root); err != nil || at.Root != artifacts.ServedRoot {
+			stores.Roots[root] = store
+		}
 	}
 	return stores, closeAll, nil
 }
