@@ -17,7 +17,7 @@ export GREENROOM_TEST_S3_SERVER ?= $(CURDIR)/$(VERSITYGW)
 
 ## build: one static binary, ./greenroom
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o greenroom ./cmd/greenroom
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o greenroom ./cmd/greenroom
 
 ## check: formatting, linters, vet
 check: $(GOLANGCI_LINT)

@@ -406,7 +406,7 @@ func (v *Verifier) version(ctx context.Context, version *models.ModelVersion, co
 	}
 	folder, err := v.Stores.Locate(location)
 	if err != nil {
-		return fmt.Errorf("%s, whose files are at '%s': %w", name, location, err)
+		return fmt.Errorf("%s has its files at '%s', in no store that is named; give --artifacts-destination and --default-artifact-root as the server has them: %w", name, location, err)
 	}
 	found := map[string]bool{}
 	err = artifacts.Walk(ctx, folder.Store, folder.Path, func(p string, _ int64) error {
