@@ -132,20 +132,9 @@ func startCluster() (uri string, keeper io.Closer, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	dir, err := os.MkdirTemp("", "greenroom-pg-")
+	dir, attributes, err := initCluster(bin)
 	if err != nil {
 		return "", nil, err
-	}
-	attributes := &syscall.SysProcAttr{Setsid: true} // an interrupt from the keyboard is for the test alone
-	if os.Geteuid() == 0 {
-		if attributes.Credential, err = unprivileged(dir); err != nil {
-			return "", nil, errors.Join(err, os.RemoveAll(dir))
-		}
-	}
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-	initdb.Dir, initdb.SysProcAttr = dir, attributes
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return "", nil, errors.Join(fmt.Errorf("initdb: %w\n%s", err, out), os.RemoveAll(dir))
 	}
 	port, err := freePort()
 	if err != nil {
@@ -173,6 +162,25 @@ func startCluster() (uri string, keeper io.Closer, err error) {
 		output.WriteString(lines.Text() + "\n")
 	}
 	return "", nil, errors.Join(fmt.Errorf("pg_ctl start: %w\n%s", cmd.Wait(), output.String()), os.RemoveAll(dir))
+}
+
+// initCluster makes a cluster's files in a temporary folder, and the attributes of the processes that may use them.
+func initCluster(bin string) (dir string, attributes *syscall.SysProcAttr, err error) {
+	if dir, err = os.MkdirTemp("", "greenroom-pg-"); err != nil {
+		return "", nil, err
+	}
+	attributes = &syscall.SysProcAttr{Setsid: true} // an interrupt from the keyboard is for the test alone
+	if os.Geteuid() == 0 {
+		if attributes.Credential, err = unprivileged(dir); err != nil {
+			return "", nil, errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	initdb.Dir, initdb.SysProcAttr = dir, attributes
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("initdb: %w\n%s", err, out), os.RemoveAll(dir))
+	}
+	return dir, attributes, nil
 }
 
 // postgresBin is the folder of initdb and pg_ctl: on PATH, or where Debian keeps it (the newest).
