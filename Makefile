@@ -11,9 +11,10 @@ VERSITYGW := .tools/versitygw-$(VERSITYGW_VERSION)
 NEWEST := 3.17.2
 GOTESTFLAGS ?=
 PYTESTFLAGS ?=
+BENCHFLAGS ?=
 export GREENROOM_TEST_S3_SERVER ?= $(CURDIR)/$(VERSITYGW)
 
-.PHONY: build check fmt unit compat compat-all test test-all s3-server clean
+.PHONY: build check fmt unit compat compat-all test test-all bench s3-server clean
 
 ## build: one static binary, ./greenroom
 build:
@@ -51,6 +52,10 @@ test: check unit compat
 
 ## test-all: everything, with every client
 test-all: check unit compat-all
+
+## bench: this server, genuine MLflow, FastTrackML and the databases' limit in one table (BENCHFLAGS='-only log-metric -rounds 1')
+bench:
+	$(GO) run ./bench $(BENCHFLAGS)
 
 ## s3-server: the real S3 server that the tests start
 s3-server: $(VERSITYGW)

@@ -1,0 +1,318 @@
+// Command bench measures servers of MLflow's API side by side: this one, genuine MLflow and FastTrackML, each on fresh
+// storage, and beside them what the database does without a server. docs/PERFORMANCE.md says what is measured and how.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options are what the command line says.
+type options struct {
+	only      *regexp.Regexp
+	peers     []string
+	databases []string
+	rounds    int
+	window    time.Duration
+	binary    string
+	dir       string
+	out       string
+	quick     bool
+	list      bool
+}
+
+func parse(arguments []string, errs io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(errs)
+	only := flags.String("only", "", "measure only the workloads whose name this regular expression matches; -list shows them")
+	peers := flags.String("peers", fasttrackml+","+mlflow, "the servers beside ours, separated by commas; empty for none")
+	databases := flags.String("databases", sqlite+","+postgres, "the databases, separated by commas")
+	flags.IntVar(&o.rounds, "rounds", 3, "how often each is measured, in turns")
+	flags.DurationVar(&o.window, "duration", 2*time.Second, "how long each is measured in a round")
+	flags.StringVar(&o.binary, "greenroom", "", "our server's binary (default: built from the source)")
+	flags.StringVar(&o.dir, "dir", "", "folder for the databases, on the disk that is meant (default: the system's temporary folder)")
+	flags.StringVar(&o.out, "o", "", "file for the table, besides standard output")
+	flags.BoolVar(&o.quick, "quick", false, "one round, short windows, small tables: shows that all works, not how fast it is")
+	flags.BoolVar(&o.list, "list", false, "list the workloads")
+	if err := flags.Parse(arguments); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	var err error
+	if o.only, err = regexp.Compile(*only); err != nil {
+		return o, fmt.Errorf("-only: %w", err)
+	}
+	if o.peers, err = choices("-peers", *peers, fasttrackml, mlflow); err != nil {
+		return o, err
+	}
+	if o.databases, err = choices("-databases", *databases, sqlite, postgres); err != nil {
+		return o, err
+	}
+	if o.quick {
+		o.rounds, o.window = 1, 200*time.Millisecond
+	}
+	return o, nil
+}
+
+func choices(name, text string, known ...string) ([]string, error) {
+	if text == "" {
+		return nil, nil
+	}
+	all := strings.Split(text, ",")
+	for _, c := range all {
+		if !slices.Contains(known, c) {
+			return nil, fmt.Errorf("%s: %q is none of %s", name, c, strings.Join(known, ", "))
+		}
+	}
+	return all, nil
+}
+
+// env is one run of the command.
+type env struct {
+	options
+	progress io.Writer
+	cluster  *cluster
+	products []*product
+	running  []*server
+	ids      int
+}
+
+func run(ctx context.Context, arguments []string, out, progress io.Writer) (err error) {
+	o, err := parse(arguments, progress)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e := &env{options: o, progress: progress}
+	if o.list {
+		for _, w := range e.workloads() {
+			fmt.Fprintln(out, w.name)
+		}
+		return nil
+	}
+	if e.dir, err = os.MkdirTemp(o.dir, "greenroom-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(e.dir)) }()
+	if err := os.Chmod(e.dir, 0o755); err != nil { // PostgreSQL's own user goes through it
+		return err
+	}
+	if err := e.findProducts(ctx); err != nil {
+		return err
+	}
+	var results []result
+	for _, engine := range o.databases {
+		some, err := e.measureEngine(ctx, engine)
+		if err != nil {
+			return err
+		}
+		results = append(results, some...)
+	}
+	results = byWorkload(results)
+	if err := writeTable(out, results); err != nil {
+		return err
+	}
+	if o.out == "" {
+		return nil
+	}
+	file, err := os.Create(o.out)
+	if err != nil {
+		return err
+	}
+	return errors.Join(writeTable(file, results), file.Close())
+}
+
+// byWorkload puts the engines of a figure beside each other.
+func byWorkload(results []result) []result {
+	place := map[string]int{}
+	for _, r := range results {
+		key := r.workload + r.figure.name
+		if _, ok := place[key]; !ok {
+			place[key] = len(place)
+		}
+	}
+	slices.SortStableFunc(results, func(a, b result) int {
+		return place[a.workload+a.figure.name] - place[b.workload+b.figure.name]
+	})
+	return results
+}
+
+func (e *env) findProducts(ctx context.Context) error {
+	root, err := output(ctx, "go", "list", "-m", "-f", "{{.Dir}}")
+	if err != nil {
+		return err
+	}
+	if e.binary == "" {
+		e.binary = filepath.Join(e.dir, "greenroom")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", e.binary, "./cmd/greenroom")
+		build.Dir, build.Env, build.Stderr = root, append(os.Environ(), "CGO_ENABLED=0"), e.progress
+		if err := build.Run(); err != nil {
+			return fmt.Errorf("build our server: %w", err)
+		}
+	}
+	if e.binary, err = filepath.Abs(e.binary); err != nil {
+		return err
+	}
+	e.products = []*product{greenroomProduct(e.binary)}
+	for _, peer := range e.peers {
+		environment := map[string]string{fasttrackml: "fasttrackml", mlflow: "3.17.2"}[peer]
+		python, err := output(ctx, "python3", filepath.Join(root, "compat_tests", "venvs.py"), environment)
+		if err != nil {
+			return fmt.Errorf("install %s: %w", peer, err)
+		}
+		if peer == fasttrackml {
+			e.products = append(e.products, fasttrackmlProduct(filepath.Join(filepath.Dir(python), "fml")))
+		} else {
+			e.products = append(e.products, mlflowProduct(python))
+		}
+	}
+	return nil
+}
+
+// output is what a command prints, without the end of the line.
+func output(ctx context.Context, name string, arguments ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, arguments...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	return strings.TrimSpace(string(out)), err
+}
+
+// contestant is a server, or the limit, that is measured in turns with the others.
+type contestant struct {
+	name  string
+	round round
+}
+
+func (e *env) measureEngine(ctx context.Context, engine string) (results []result, err error) {
+	chosen := slices.DeleteFunc(e.workloads(), func(w workload) bool {
+		return !e.only.MatchString(w.name) || w.engines != nil && !slices.Contains(w.engines, engine)
+	})
+	if len(chosen) == 0 {
+		return nil, nil
+	}
+	if engine == postgres {
+		if e.cluster, err = startCluster(e.dir); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, e.cluster.stop()) }()
+	}
+	defer func() {
+		for len(e.running) > 0 {
+			err = errors.Join(err, e.running[0].stop())
+		}
+	}()
+	var servers []*server
+	for _, p := range e.products {
+		s, err := e.start(ctx, p, engine)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(e.progress, "%s: %s answers after %.2f s\n", engine, p.name, s.took.Seconds())
+		servers = append(servers, s)
+	}
+	b, err := e.openBare(ctx, engine)
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
+	for _, w := range chosen {
+		some, err := e.measure(ctx, w, engine, servers, b)
+		if err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", w.name, engine, err)
+		}
+		results = append(results, some...)
+	}
+	return results, nil
+}
+
+func (e *env) measure(ctx context.Context, w workload, engine string, servers []*server, b *bare) ([]result, error) {
+	var all []contestant
+	for _, s := range servers {
+		if s.name != ours && !slices.Contains(w.peers, s.name) {
+			continue
+		}
+		r, err := w.prepare(ctx, s)
+		if err != nil {
+			return nil, fmt.Errorf("prepare %s: %w", s.name, err)
+		}
+		all = append(all, contestant{s.name, r})
+	}
+	if w.limit != nil {
+		r, err := w.limit(ctx, b)
+		if err != nil {
+			return nil, fmt.Errorf("prepare the limit: %w", err)
+		}
+		all = append(all, contestant{limit, r})
+	}
+	results := make([]result, len(w.figures))
+	for i, f := range w.figures {
+		results[i] = result{workload: w.name, engine: engine, figure: f, limitIs: w.limitIs[engine], values: map[string][]float64{}}
+	}
+	for n := range e.rounds {
+		for i := range all {
+			c := all[(i+n)%len(all)] // another one begins in every round
+			values, err := c.round(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", c.name, err)
+			}
+			for i := range results {
+				v := math.NaN()
+				if i < len(values) {
+					v = values[i]
+				}
+				results[i].values[c.name] = append(results[i].values[c.name], v)
+			}
+		}
+	}
+	for _, r := range results {
+		fmt.Fprintln(e.progress, r.line())
+	}
+	return results, nil
+}
+
+// line is a result in short, for the terminal while the others are still measured.
+func (r result) line() string {
+	text := fmt.Sprintf("%s, %s %s [%s]:", r.engine, r.workload, r.figure.name, r.figure.unit.name)
+	for _, c := range contestants {
+		if len(r.values[c]) > 0 {
+			text += fmt.Sprintf("  %s %s", c, written(r.values[c], r.figure.unit.format))
+		}
+		if ratios := r.ratios(c); c != ours && len(ratios) > 0 {
+			text += " = ×" + written(ratios, plain)
+		}
+	}
+	return text + "  " + r.verdict()
+}
+
+// nextID numbers what is made in this run.
+func (e *env) nextID() int {
+	e.ids++
+	return e.ids
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+func searchWorkloads() []workload {
+	const runs, fields = 5000, 5
+	return []workload{
+		searchRuns("runs/search, filter and order, 5,000 runs", runs, fields, func(experiment string, seeded []seededRun) (map[string]any, []string) {
+			return map[string]any{
+				"experiment_ids": []string{experiment}, "max_results": 100,
+				"filter":   "metrics.accuracy > 0.5 and params.optimizer = 'adam'",
+				"order_by": []string{"metrics.accuracy DESC"},
+			}, best(seeded, 100)
+		}, atLeast("", 6, fasttrackml)),
+		searchRuns("runs/search, a page of 1,000, 5,000 runs", runs, fields, func(experiment string, seeded []seededRun) (map[string]any, []string) {
+			return map[string]any{"experiment_ids": []string{experiment}, "max_results": 1000}, newestFirst(seeded)[:1000]
+		}, atLeast("", 5, fasttrackml)),
+	}
+}
+
+// searchRuns asks one question over and over. Checked: which runs are found, in which order, with all their data.
+func searchRuns(name string, n, fields int, question func(experiment string, seeded []seededRun) (map[string]any, []string), targets ...target) workload {
+	return workload{
+		name:    name,
+		figures: []figure{{unit: perSecond, targets: targets}},
+		peers:   []string{fasttrackml, mlflow},
+		prepare: func(ctx context.Context, s *server) (round, error) {
+			experiment, seeded, err := s.seededExperiment(ctx, n, fields)
+			if err != nil {
+				return nil, err
+			}
+			request, want := question(experiment, seeded)
+			body, err := json.Marshal(request)
+			if err != nil {
+				return nil, err
+			}
+			return func(ctx context.Context) ([]float64, error) {
+				answers := repeated{check: func(answer []byte) error {
+					_, err := checkRuns(answer, want, fields)
+					return err
+				}}
+				l, err := drive(ctx, s, 1, s.env.window, func(c *client, _, _ int) error {
+					answer, err := c.ok("POST", "runs/search", body)
+					if err != nil {
+						return err
+					}
+					return answers.verify(answer)
+				})
+				return []float64{l.perSecond()}, err
+			}, nil
+		},
+	}
+}
+
+type seededExperiment struct {
+	id   string
+	runs []seededRun
+}
+
+// seededExperiment is an experiment with n runs, made once for each server.
+func (s *server) seededExperiment(ctx context.Context, n, fields int) (string, []seededRun, error) {
+	name := fmt.Sprintf("seeded-%d-%d", n, fields)
+	if made, ok := s.seeded[name]; ok {
+		return made.id, made.runs, nil
+	}
+	c, err := dial(ctx, s.base)
+	if err != nil {
+		return "", nil, err
+	}
+	defer c.close()
+	id, err := createExperiment(c, name)
+	if err != nil {
+		return "", nil, err
+	}
+	runs, err := seedRuns(ctx, s, id, n, fields)
+	if err == nil {
+		s.seeded[name] = seededExperiment{id, runs}
+	}
+	return id, runs, err
+}
+
+// checkRuns finds these runs in an answer of runs/search, each with its params, tags and metrics, and returns the next page's token.
+func checkRuns(answer []byte, want []string, fields int) (token string, err error) {
+	var page struct {
+		Runs []struct {
+			Info struct {
+				RunID string `json:"run_id"`
+			} `json:"info"`
+			Data struct {
+				Params, Tags, Metrics []struct{ Key string }
+			} `json:"data"`
+		} `json:"runs"`
+		Token string `json:"next_page_token"`
+	}
+	if err := json.Unmarshal(answer, &page); err != nil {
+		return "", err
+	}
+	var got []string
+	for _, r := range page.Runs {
+		got = append(got, r.Info.RunID)
+		if d := r.Data; len(d.Params) != fields || len(d.Tags) < fields || len(d.Metrics) != fields {
+			return "", fmt.Errorf("run %s has %d params, %d tags and %d metrics, want %d of each", r.Info.RunID, len(d.Params), len(d.Tags), len(d.Metrics), fields)
+		}
+	}
+	if !slices.Equal(got, want) {
+		return "", fmt.Errorf("found %d runs, want %d, or in another order", len(got), len(want))
+	}
+	return page.Token, nil
+}
+
+func number(id string) int {
+	n, _ := strconv.Atoi(id) // an experiment's id is a number
+	return n
+}
