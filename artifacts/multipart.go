@@ -42,9 +42,10 @@ type Multiparter interface {
 
 	// CompleteUpload makes of the parts, in the order of their numbers, the
 	// file at path, as Put does. Repeated with the same parts it gives the same
-	// answer, as a client repeats it whose first answer was lost. ready, unless
-	// it is nil, is asked when all is done but that the file becomes visible: an
-	// error of it is returned wrapped, and the upload stays as it was.
+	// answer, as a client repeats it whose first answer was lost; also while the
+	// first call still goes on, as it may do when its context has ended. ready,
+	// unless it is nil, is asked when all is done but that the file becomes
+	// visible: an error of it is returned wrapped, and the upload stays as it was.
 	CompleteUpload(ctx context.Context, path, id string, parts []Part, ready func() error) (Stored, error)
 
 	// AbortUpload drops the parts. What does not exist is dropped already.

@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
+	"golang.org/x/sync/singleflight"
 )
 
 // What a call to S3 may take, so that no request hangs with it. A transfer has no such limit; it must make progress.
@@ -30,6 +31,8 @@ const (
 	callTime      = 10 * time.Second // in all, with its retries; of a download, until its first byte
 	completeTime  = 5 * time.Minute  // S3 puts the parts of an upload together meanwhile; one on disks copies them, of several files at once
 	stallTime     = 8 * time.Second  // without progress
+	settleTime    = 10 * time.Second // until a completed upload is to be seen
+	settlePause   = 20 * time.Millisecond
 
 	// idleConnTime is below that of common S3 servers, so that they are not first.
 	idleConnTime = 20 * time.Second
@@ -72,6 +75,8 @@ type S3 struct {
 	args    uploadArgs
 	buffers buffers
 	aborts  sync.WaitGroup // uploads that are being dropped in the background
+
+	completions singleflight.Group // of uploads that callers know
 }
 
 var (

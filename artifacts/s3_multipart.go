@@ -202,19 +202,54 @@ func (s *S3) CompleteUpload(ctx context.Context, p, id string, parts []Part, rea
 			return Stored{}, fmt.Errorf("complete the upload of artifact %q: %w", clean, err)
 		}
 	}
-	etag, err := s.complete(ctx, key, upload, completed)
-	if err != nil {
-		return Stored{}, s.describe(ctx, "complete the upload of", clean, err)
+	stored, err := s.completeOnce(ctx, key, upload, completed)
+	return stored, s.describe(ctx, "complete the upload of", clean, err)
+}
+
+// completeOnce lets calls for the same parts of an upload share one call to S3, which tells a second one, while it still
+// answers the first, whatever it likes. It goes on when its callers are gone.
+func (s *S3) completeOnce(ctx context.Context, key, upload string, parts []types.CompletedPart) (Stored, error) {
+	if err := ctx.Err(); err != nil {
+		return Stored{}, err
 	}
-	head, err := s.head(ctx, key)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && quoted(head.ETag) != etag && !isMadeOf(head, completed) {
-		// A gateway may claim to have completed what it knows nothing of; or the object was deleted or replaced since.
-		err = ErrNoUpload
+	call := key + "\x00" + upload
+	for _, part := range parts {
+		call += fmt.Sprintf("\x00%d %s", *part.PartNumber, *part.ETag)
 	}
-	if err != nil {
-		return Stored{}, s.describe(ctx, "complete the upload of", clean, err)
+	done := s.completions.DoChan(call, func() (any, error) {
+		ctx := context.WithoutCancel(ctx)
+		etag, err := s.complete(ctx, key, upload, parts)
+		if err != nil {
+			return Stored{}, err
+		}
+		return s.settled(ctx, key, etag, parts)
+	})
+	select {
+	case result := <-done:
+		return result.Val.(Stored), result.Err
+	case <-ctx.Done():
+		return Stored{}, ctx.Err()
 	}
-	return Stored{Size: aws.ToInt64(head.ContentLength), ETag: quoted(head.ETag)}, nil
+}
+
+// settled is the object that S3 says it has made of the parts. A gateway also says so while it still copies them for another
+// process, or of an upload of which it knows nothing.
+func (s *S3) settled(ctx context.Context, key, etag string, parts []types.CompletedPart) (Stored, error) {
+	for pause, end := settlePause, time.Now().Add(settleTime); ; pause = min(2*pause, time.Second) {
+		head, err := s.head(ctx, key)
+		switch missing := errors.Is(err, fs.ErrNotExist); {
+		case err != nil && !missing:
+			return Stored{}, err
+		case !missing && (quoted(head.ETag) == etag || isMadeOf(head, parts)):
+			return Stored{Size: aws.ToInt64(head.ContentLength), ETag: quoted(head.ETag)}, nil
+		case time.Now().Before(end):
+			time.Sleep(pause)
+		case missing:
+			return Stored{}, &UnavailableError{Err: errors.New("S3 says that the upload is completed, but shows no object")} // it may still come
+		default:
+			return Stored{}, ErrNoUpload // replaced since, or never made of these parts
+		}
+	}
 }
 
 func completedPart(number int, etag string) types.CompletedPart {

@@ -57,6 +57,40 @@ func TestS3_TakesFilesInParts(t *testing.T) {
 	artifactstest.RunMultiparter(t, func(t *testing.T) artifacts.Store { return openS3(t, server, artifacts.S3Options{}) })
 }
 
+func TestS3_TwoServersCompleteOneUpload(t *testing.T) {
+	first := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{})
+	second := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{URI: first.URI()})
+	for round, old := range []string{"", "old"} {
+		file := fmt.Sprintf("d/%d.bin", round)
+		if old != "" {
+			if _, err := first.Put(t.Context(), file, strings.NewReader(old), int64(len(old))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		id, err := first.CreateUpload(t.Context(), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var parts []artifacts.Part
+		for number, content := range []string{strings.Repeat("a", 5<<20), strings.Repeat("b", 5<<20), "end"} {
+			tag, err := second.PutPart(t.Context(), file, id, number+1, strings.NewReader(content), int64(len(content)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts = append(parts, artifacts.Part{Number: number + 1, ETag: tag})
+		}
+		var wg sync.WaitGroup
+		for _, store := range []*artifacts.S3{first, second} {
+			wg.Go(func() {
+				if stored, err := store.CompleteUpload(t.Context(), file, id, parts, nil); err != nil || stored.Size != 10<<20+3 {
+					t.Errorf("CompleteUpload over %q = %+v, %v", old, stored, err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
 func TestOpenS3_RefusesWhatItCannotUse(t *testing.T) {
 	for name, test := range map[string]struct {
 		options artifacts.S3Options

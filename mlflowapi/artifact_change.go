@@ -155,6 +155,10 @@ func (a *API) presignPut(ctx context.Context, at artifacts.Place, urls artifacts
 	if err := a.store.RequireOverwritable(ctx, at.Location()); err != nil {
 		return artifacts.Presigned{}, err
 	}
+	url, err := urls.PresignPut(ctx, at.Path, ttl) // which a store may refuse
+	if err != nil {
+		return artifacts.Presigned{}, err
+	}
 	replaces, err := exists(ctx, at)
 	if err == nil && replaces {
 		err = a.store.RecordDeletion(ctx, at.Location())
@@ -162,11 +166,15 @@ func (a *API) presignPut(ctx context.Context, at artifacts.Place, urls artifacts
 	if err != nil {
 		return artifacts.Presigned{}, err
 	}
-	return urls.PresignPut(ctx, at.Path, ttl)
+	return url, nil
 }
 
-// deleteArtifact removes a file or folder; what does not exist is removed already.
+// deleteArtifact removes a file or folder; what does not exist is removed already. What a store never deletes, it says
+// before anything is forgotten.
 func (a *API) deleteArtifact(ctx context.Context, at artifacts.Place) error {
+	if at.Path == "" {
+		return artifactError(at.Path, at.Store.Delete(ctx, at.Path))
+	}
 	if err := a.store.RequireDeletable(ctx, at.Location()); err != nil {
 		return err
 	}

@@ -124,6 +124,30 @@ func TestFreeze_CoversUploadsUnderWay(t *testing.T) {
 	}
 }
 
+func TestFreeze_TheRootIsNeverDeletedWhateverIsInIt(t *testing.T) {
+	s := newArtifactServer(t)
+	run := s.run("")
+	folder := strings.TrimPrefix(*run.ArtifactURI, "mlflow-artifacts:/")
+	s.put(folder+"/model/MLmodel", folder+"/log.txt")
+	for _, stage := range []string{"None", "Production"} {
+		s.version(run, "/model", stage)
+		before := files(t, s.dir)
+		for _, root := range []string{"/", "/%2e", "/./", "//.//"} {
+			if got := s.do("DELETE", proxy+root, ""); got.status != 400 || got.code() != "INVALID_PARAMETER_VALUE" {
+				t.Errorf("DELETE %s with a version in stage %s = %d %s, want 400 INVALID_PARAMETER_VALUE", root, stage, got.status, got.body)
+			}
+		}
+		if diff := cmp.Diff(before, files(t, s.dir)); diff != "" {
+			t.Errorf("files changed (-before +after):\n%s", diff)
+		}
+		for _, file := range []string{"/model/MLmodel", "/log.txt"} {
+			if _, ok := s.record(folder + file); !ok {
+				t.Errorf("the digest of %s is forgotten", file)
+			}
+		}
+	}
+}
+
 // waitForUpload returns when the first bytes of an upload are in the store.
 func (s *artifactServer) waitForUpload() {
 	s.t.Helper()

@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,7 +41,8 @@ func RunMultiparter(t *testing.T, newStore func(t *testing.T) artifacts.Store) {
 		{"CompletionReplacesTheOldContent", completionReplaces},
 		{"CompletionOutlivesADelete", completionAfterDelete},
 		{"CompletionRepeatedGivesTheSameAnswer", completionRepeated},
-		{"CompletionsAtOnceEndWithTheFile", completionsAtOnce},
+		{"CompletionsAtOnceHaveTheSameAnswer", completionsAtOnce},
+		{"CompletionIsRepeatedAfterItWasCutOff", completionCutOff},
 		{"CancelledCompletionLeavesNothingHalf", cancelledCompletion},
 		{"CompletionAsksBeforeTheFileIsVisible", completionAsks},
 		{"AbortDropsTheUpload", abort},
@@ -360,22 +360,36 @@ func completionRepeated(t *testing.T, s multipartStore) {
 func completionsAtOnce(t *testing.T, s multipartStore) {
 	id := create(t, s, "a.bin")
 	parts := []artifacts.Part{putPart(t, s, "a.bin", id, 1, fullPart("a")), putPart(t, s, "a.bin", id, 2, "end")}
-	stored := make([]artifacts.Stored, 4)
+	stored, errs := make([]artifacts.Stored, 4), make([]error, 4)
 	var wg sync.WaitGroup
 	for i := range stored {
-		wg.Go(func() { stored[i], _ = s.CompleteUpload(context.Background(), "a.bin", id, parts, nil) })
+		wg.Go(func() { stored[i], errs[i] = s.CompleteUpload(context.Background(), "a.bin", id, parts, nil) })
 	}
 	wg.Wait()
 	want := complete(t, s, "a.bin", id, parts...)
 	wantBytes(t, s, "a.bin", fullPart("a")+"end")
-	if !slices.Contains(stored, want) {
-		t.Errorf("stored = %+v, want %+v at least once", stored, want)
-	}
-	for _, got := range stored {
-		if got != want && got != (artifacts.Stored{}) {
-			t.Errorf("stored = %+v, want %+v", got, want)
+	for i, got := range stored {
+		if got != want || errs[i] != nil {
+			t.Errorf("completed at once: %+v, %v, want %+v", got, errs[i], want)
 		}
 	}
+}
+
+// completionCutOff is what a server sees whose client is gone and asks again.
+func completionCutOff(t *testing.T, s multipartStore) {
+	put(t, s, "a.bin", "old")
+	id := create(t, s, "a.bin")
+	parts := []artifacts.Part{putPart(t, s, "a.bin", id, 1, fullPart("a")), putPart(t, s, "a.bin", id, 2, "end")}
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err := s.CompleteUpload(ctx, "a.bin", id, parts, func() error {
+		time.AfterFunc(time.Millisecond, cancel) // wherever that is
+		return nil
+	})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("CompleteUpload = %v, want context.Canceled or the file", err)
+	}
+	complete(t, s, "a.bin", id, parts...)
+	wantBytes(t, s, "a.bin", fullPart("a")+"end")
 }
 
 func cancelledCompletion(t *testing.T, s multipartStore) {
