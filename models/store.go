@@ -105,11 +105,15 @@ func (s *Store) connect(target Target) (err error) {
 	}
 	if target.Dialect == schema.PostgreSQL {
 		s.dialect = search.PostgreSQL
-		if s.write, err = gorm.Open(postgres.Open(target.DSN), config); err != nil {
+		pool, err := openPostgres(target.DSN, pgSilence)
+		if err != nil {
+			return err
+		}
+		if s.write, err = gorm.Open(postgres.New(postgres.Config{Conn: pool}), config); err != nil {
 			return err
 		}
 		s.read = s.write
-		return limitConns(s.write, 20)
+		return nil
 	}
 	s.dialect = search.SQLite
 	if s.write, err = gorm.Open(&sqlite.Dialector{DriverName: "sqlite", DSN: target.DSN + "&_txlock=immediate"}, config); err != nil {
@@ -149,7 +153,31 @@ func (s *Store) Close() error {
 
 // Ping asks the database for an answer.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.read.WithContext(ctx).Exec("SELECT 1").Error
+	return s.connected(ctx, s.read, func(db *gorm.DB) error { return db.Exec("SELECT 1").Error })
+}
+
+// connected runs fn on one connection. On PostgreSQL it waits for that at most connWait: a client that is told to come back is better off than one that hangs.
+func (s *Store) connected(ctx context.Context, db *gorm.DB, fn func(*gorm.DB) error) error {
+	db = db.WithContext(ctx)
+	if s.dialect == search.SQLite {
+		return fn(db)
+	}
+	pool, err := db.DB()
+	if err != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, connWait)
+	defer cancel()
+	conn, err := pool.Conn(wait)
+	if err != nil && ctx.Err() == nil && wait.Err() != nil {
+		return errors.Join(&Error{TemporarilyUnavailable, "The server has no connection to the database to spare; try again."}, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	db.Statement.ConnPool = conn
+	return fn(db)
 }
 
 // tx is one transaction; now is its one time, in milliseconds.
@@ -172,17 +200,19 @@ func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
 		var t *tx
 		var audit *Audit
 		var entry AuditEntry
-		err := s.write.WithContext(ctx).Transaction(func(db *gorm.DB) error {
-			t = &tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)}
-			if err := fn(t); err != nil {
+		err := s.connected(ctx, s.write, func(db *gorm.DB) error {
+			return db.Transaction(func(db *gorm.DB) error {
+				t = &tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)}
+				if err := fn(t); err != nil {
+					return err
+				}
+				if audit = t.auditDue(ctx); audit == nil {
+					return nil
+				}
+				var err error
+				entry, err = t.record(*audit, AuditAllowed)
 				return err
-			}
-			if audit = t.auditDue(ctx); audit == nil {
-				return nil
-			}
-			var err error
-			entry, err = t.record(*audit, AuditAllowed)
-			return err
+			})
 		})
 		if err == nil && audit != nil {
 			audit.committed(entry)
@@ -207,14 +237,18 @@ func (s *Store) view(ctx context.Context, fn func(*tx) error) error {
 	if s.dialect == search.PostgreSQL {
 		opts.Isolation = sql.LevelRepeatableRead
 	}
-	return explain(s.read.WithContext(ctx).Transaction(func(db *gorm.DB) error {
-		return fn(&tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)})
-	}, opts))
+	return explain(s.connected(ctx, s.read, func(db *gorm.DB) error {
+		return db.Transaction(func(db *gorm.DB) error {
+			return fn(&tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)})
+		}, opts)
+	}))
 }
 
 // look runs fn, which makes one query at the most, without a transaction around it: this is for what every request asks.
 func (s *Store) look(ctx context.Context, fn func(*tx) error) error {
-	return explain(fn(&tx{DB: s.read.WithContext(ctx), s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)}))
+	return explain(s.connected(ctx, s.read, func(db *gorm.DB) error {
+		return fn(&tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)})
+	}))
 }
 
 // forUpdate is the SQL that locks the selected rows until the transaction ends; SQLite has one writer anyway.
