@@ -74,10 +74,10 @@ func newValue(slot string) string {
 // tally counts what was compared, for the report.
 type tally struct{ attempted, acknowledged, lost, duplicated int }
 
-// compare says what of the journal does not hold: each acknowledged write is there once, each other one once and whole or
-// not at all, and nothing else is there.
-func compare(t testing.TB, what string, entries []entry, h *held) (sum tally) {
-	t.Helper()
+// compare says what is wrong: each acknowledged write has to be there once, each other one once and whole or not at all, and
+// nothing else.
+func compare(entries []entry, h *held) (sum tally, wrong []string) {
+	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	left := maps.Clone(h.facts)
 	slots := map[string][]string{} // the values that a slot may have
 	for _, e := range entries {
@@ -93,19 +93,19 @@ func compare(t testing.TB, what string, entries []entry, h *held) (sum tally) {
 			twice = twice || h.facts[fact] > 1
 			delete(left, fact)
 		}
+		number, source, numbered := strings.Cut(e.number, " ")
 		switch {
 		case twice:
 			sum.duplicated++
-			t.Errorf("%s: %s is there more than once: %v", what, e.ID, e.Facts)
+			complain("%s is there more than once: %v", e.ID, e.Facts)
 		case e.acknowledged && present < len(e.Facts):
 			sum.lost++
-			t.Errorf("%s: of %s, which was acknowledged, %d of %d are there: %v", what, e.ID, present, len(e.Facts), e.Facts)
+			complain("of %s, which was acknowledged, %d of %d are there: %v", e.ID, present, len(e.Facts), e.Facts)
 		case present > 0 && present < len(e.Facts):
-			t.Errorf("%s: of %s, which was not acknowledged, %d of %d are there: %v", what, e.ID, present, len(e.Facts), e.Facts)
-		}
-		if number, source, ok := strings.Cut(e.number, " "); ok && h.numbers[number] != source {
+			complain("of %s, which was not acknowledged, %d of %d are there: %v", e.ID, present, len(e.Facts), e.Facts)
+		case numbered && h.numbers[number] != source:
 			sum.lost++
-			t.Errorf("%s: version %s has source %q, and was acknowledged with %q", what, number, h.numbers[number], source)
+			complain("version %s has source %q, and was acknowledged with %q", number, h.numbers[number], source)
 		}
 		if e.Slot != "" {
 			if slots[e.Slot] == nil {
@@ -124,44 +124,54 @@ func compare(t testing.TB, what string, entries []entry, h *held) (sum tally) {
 		}
 		if !slices.Contains(possible, value) {
 			sum.lost++
-			t.Errorf("%s: %s is %q, want one of %q", what, slot, value, possible)
+			complain("%s is %q, want one of %q", slot, value, possible)
 		}
 	}
-	for slot := range h.slots {
+	for slot, value := range h.slots {
 		if slots[slot] == nil {
-			t.Errorf("%s: %s is %q, and nobody has set it", what, slot, h.slots[slot])
+			complain("%s is %q, and nobody has set it", slot, value)
 		}
 	}
 	for fact, n := range left {
-		t.Errorf("%s: %q is there %d times, and nobody has written it", what, fact, n)
+		complain("%q is there %d times, and nobody has written it", fact, n)
 	}
-	h.checkNumbers(t, what)
-	for key, m := range h.newest {
-		if want := m.fact(strings.Fields(key)[0]); h.latest[key] != want {
-			t.Errorf("%s: the latest is %q, want %q", what, h.latest[key], want)
-		}
-	}
-	return sum
+	return sum, append(wrong, h.contradictions()...)
 }
 
-// checkNumbers wants the versions of each model to be 1, 2, 3 and so on.
-func (h *held) checkNumbers(t testing.TB, what string) {
-	t.Helper()
+// contradictions says what is wrong whatever was written: versions of a model that are not numbered 1, 2, 3 and so on, and
+// metrics whose latest point is another than the latest.
+func (h *held) contradictions() (wrong []string) {
 	count, highest := map[string]int{}, map[string]int{}
 	for key := range h.numbers {
 		model, number, _ := strings.Cut(key, "/")
 		n, err := strconv.Atoi(number)
 		if err != nil {
-			t.Errorf("%s: version %s", what, key)
+			wrong = append(wrong, "version "+key)
 		}
 		count[model]++
 		highest[model] = max(highest[model], n)
 	}
 	for model, n := range count {
 		if highest[model] != n {
-			t.Errorf("%s: %d versions of %s up to number %d", what, n, model, highest[model])
+			wrong = append(wrong, fmt.Sprintf("%d versions of %s up to number %d", n, model, highest[model]))
 		}
 	}
+	for key, m := range h.newest {
+		if want := m.fact(strings.Fields(key)[0]); h.latest[key] != want {
+			wrong = append(wrong, fmt.Sprintf("the latest is %q, want %q", h.latest[key], want))
+		}
+	}
+	return wrong
+}
+
+// mustHold fails the test if anything is wrong.
+func mustHold(t testing.TB, what string, entries []entry, h *held) tally {
+	t.Helper()
+	sum, wrong := compare(entries, h)
+	for _, w := range wrong {
+		t.Errorf("%s: %s", what, w)
+	}
+	return sum
 }
 
 // inDatabase reads what a database holds of a scope, or all of it if that is empty, on one snapshot.

@@ -44,7 +44,7 @@ func killServer(t *testing.T, number, uri string, rounds int, afterwards func(sc
 		}
 	}
 	s.stop()
-	sum := compare(t, "in the end", j.read(""), inDatabase(t, uri, ""))
+	sum := mustHold(t, "in the end", j.read(""), inDatabase(t, uri, ""))
 	report(t, number, "kills", rounds, "writers", writers, "attempted", sum.attempted, "acknowledged", sum.acknowledged, "lost", sum.lost, "duplicated", sum.duplicated,
 		"restart_median", restarts.median(), "restart_max", restarts.worst())
 }
@@ -53,8 +53,8 @@ func killServer(t *testing.T, number, uri string, rounds int, afterwards func(sc
 func checkRound(t testing.TB, s *server, uri string, j *journal, scope string) {
 	t.Helper()
 	entries := j.read(scope)
-	compare(t, "database, "+scope, entries, inDatabase(t, uri, scope))
-	compare(t, "server, "+scope, entries, inServer(t, s.url, scope))
+	mustHold(t, "database, "+scope, entries, inDatabase(t, uri, scope))
+	mustHold(t, "server, "+scope, entries, inServer(t, s.url, scope))
 }
 
 // checkFile wants an SQLite file that a killed server has left to be sound.
@@ -148,7 +148,7 @@ func breakDatabase(t *testing.T, number, uri string, rounds int, crash func()) {
 		}
 	}
 	s.stop()
-	sum := compare(t, "in the end", j.read(""), inDatabase(t, uri, ""))
+	sum := mustHold(t, "in the end", j.read(""), inDatabase(t, uri, ""))
 	report(t, number, "crashes", rounds, "writers", writers, "attempted", sum.attempted, "acknowledged", sum.acknowledged, "refused", refused, "lost", sum.lost, "duplicated", sum.duplicated,
 		"outage_median", outages.median(), "outage_max", outages.worst())
 }
