@@ -189,34 +189,35 @@ func inDatabase(t testing.TB, uri, scope string) *held {
 	}
 	defer tx.Rollback() //nolint:errcheck // it was only read
 	h := newHeld()
+	read := func(query string, row func(v []string)) { each(t, tx, query, row, scope) }
 	const ofRun = " JOIN runs r ON r.run_uuid = x.run_uuid JOIN experiments e ON e.experiment_id = r.experiment_id WHERE ($1 = '' OR e.name = $1)"
-	each(t, tx, "SELECT name FROM experiments WHERE experiment_id <> 0 AND ($1 = '' OR name = $1)", scope, func(v []string) {
+	read("SELECT name FROM experiments WHERE experiment_id <> 0 AND ($1 = '' OR name = $1)", func(v []string) {
 		h.facts["experiment "+v[0]]++
 	})
-	each(t, tx, "SELECT r.name, e.name, r.status FROM runs x"+ofRun, scope, func(v []string) {
+	read("SELECT r.name, e.name, r.status FROM runs x"+ofRun, func(v []string) {
 		h.facts["run "+v[0]+" in "+v[1]]++
 		h.status(v[0], v[2])
 	})
-	each(t, tx, "SELECT r.name, x.key, x.value FROM tags x"+ofRun, scope, func(v []string) { h.tag(v[0], v[1], v[2]) })
-	each(t, tx, "SELECT r.name, x.key, x.value FROM params x"+ofRun, scope, func(v []string) {
+	read("SELECT r.name, x.key, x.value FROM tags x"+ofRun, func(v []string) { h.tag(v[0], v[1], v[2]) })
+	read("SELECT r.name, x.key, x.value FROM params x"+ofRun, func(v []string) {
 		h.facts["param "+v[0]+" "+v[1]+"="+v[2]]++
 	})
 	const point = "SELECT r.name, x.key, x.value, x.timestamp, x.step FROM "
-	each(t, tx, point+"metrics x"+ofRun, scope, func(v []string) { h.point(v[0], scanMetric(t, v[1:])) })
-	each(t, tx, point+"latest_metrics x"+ofRun, scope, func(v []string) {
+	read(point+"metrics x"+ofRun, func(v []string) { h.point(v[0], scanMetric(t, v[1:])) })
+	read(point+"latest_metrics x"+ofRun, func(v []string) {
 		h.latest[v[0]+" "+v[1]] = scanMetric(t, v[1:]).fact(v[0])
 	})
-	each(t, tx, "SELECT name FROM registered_models WHERE ($1 = '' OR name = $1)", scope, func(v []string) {
+	read("SELECT name FROM registered_models WHERE ($1 = '' OR name = $1)", func(v []string) {
 		h.facts["model "+v[0]]++
 	})
-	each(t, tx, "SELECT name, version, source, current_stage FROM model_versions WHERE ($1 = '' OR name = $1)", scope, func(v []string) {
+	read("SELECT name, version, source, current_stage FROM model_versions WHERE ($1 = '' OR name = $1)", func(v []string) {
 		h.version(v[0], v[1], v[2], v[3])
 	})
-	each(t, tx, `SELECT v.source, x.key, x.value FROM model_version_tags x JOIN model_versions v ON v.name = x.name AND v.version = x.version
-		WHERE x.key NOT LIKE 'greenroom.%' AND ($1 = '' OR x.name = $1)`, scope, func(v []string) {
+	read(`SELECT v.source, x.key, x.value FROM model_version_tags x JOIN model_versions v ON v.name = x.name AND v.version = x.version
+		WHERE x.key NOT LIKE 'greenroom.%' AND ($1 = '' OR x.name = $1)`, func(v []string) {
 		h.facts["version-tag "+v[0]+" "+v[1]+"="+v[2]]++
 	})
-	each(t, tx, "SELECT name, alias, version FROM registered_model_aliases WHERE ($1 = '' OR name = $1)", scope, func(v []string) {
+	read("SELECT name, alias, version FROM registered_model_aliases WHERE ($1 = '' OR name = $1)", func(v []string) {
 		h.slots["alias "+v[0]+" "+v[1]] = v[2]
 	})
 	return h
@@ -230,9 +231,9 @@ func isolation(driver string) sql.IsolationLevel {
 }
 
 // each reads all rows of a query as text.
-func each(t testing.TB, tx *sql.Tx, query, scope string, row func([]string)) {
+func each(t testing.TB, tx *sql.Tx, query string, row func([]string), args ...any) {
 	t.Helper()
-	rows, err := tx.Query(query, scope)
+	rows, err := tx.Query(query, args...)
 	if err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}

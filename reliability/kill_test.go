@@ -16,18 +16,18 @@ const writers = 8
 func TestR1_KillsOfTheServerOnSQLiteLoseNothing(t *testing.T) {
 	t.Parallel()
 	uri := modelstest.EmptySQLite(t)
-	killServer(t, "R1", uri, size(10, 500), func(string) { checkFile(t, uri) })
+	killServer(t, "R1", uri, size(10, 500), func() {}, func() { checkFile(t, uri) })
 }
 
 func TestR2_KillsOfTheServerOnPostgreSQLLoseNothing(t *testing.T) {
 	t.Parallel()
 	uri := modelstest.NewCluster(t, freePort(t)).EmptyDatabase()
-	killServer(t, "R2-server", uri, size(5, 200), func(string) { waitUnused(t, uri) })
+	killServer(t, "R2-server", uri, size(5, 200), func() { waitUnused(t, uri) }, func() {})
 }
 
-// killServer kills the server again and again at random moments while it is written to. Afterwards looks at the database
-// before the server starts again.
-func killServer(t *testing.T, number, uri string, rounds int, afterwards func(scope string)) {
+// killServer kills the server again and again at random moments while it is written to. The functions look at the database
+// while the server is dead, and once it has started again.
+func killServer(t *testing.T, number, uri string, rounds int, dead, restarted func()) {
 	r, j := random(t), newJournal(t)
 	s := startServer(t, uri)
 	var restarts durations
@@ -36,8 +36,9 @@ func killServer(t *testing.T, number, uri string, rounds int, afterwards func(sc
 		l := startLoad(t, s, j, scope, writers, r, false)
 		time.Sleep(between(r, 10*time.Millisecond, 800*time.Millisecond))
 		l.kill(s)
-		afterwards(scope)
+		dead()
 		restarts = append(restarts, s.start())
+		restarted()
 		checkRound(t, s, uri, j, scope)
 		if t.Failed() {
 			t.FailNow()
@@ -57,7 +58,7 @@ func checkRound(t testing.TB, s *server, uri string, j *journal, scope string) {
 	mustHold(t, "server, "+scope, entries, inServer(t, s.url, scope))
 }
 
-// checkFile wants an SQLite file that a killed server has left to be sound.
+// checkFile wants an SQLite file to be sound.
 func checkFile(t testing.TB, uri string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", sourceOf(uri))

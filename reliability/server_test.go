@@ -58,6 +58,9 @@ func startServer(t testing.TB, uri string, flags ...string) *server {
 	return s
 }
 
+// on gives the server, while it does not run, another database.
+func (s *server) on(uri string) { s.args[2] = uri }
+
 // launch starts the process and does not wait.
 func (s *server) launch() {
 	s.t.Helper()
@@ -81,13 +84,18 @@ func (s *server) start() time.Duration {
 	s.t.Helper()
 	begin := time.Now()
 	s.launch()
+	s.waitReady()
+	return time.Since(begin)
+}
+
+func (s *server) waitReady() {
+	s.t.Helper()
 	eventually(s.t, s.url+" is ready", func() bool {
 		if !s.running() {
 			s.t.Fatalf("the server ended: %s", s.process.ProcessState)
 		}
 		return s.ready()
 	})
-	return time.Since(begin)
 }
 
 // probes are asked for readiness; a connection that is kept would outlive the server.

@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 )
@@ -118,16 +120,44 @@ func (c *Cluster) Log() string {
 // EmptyDatabase is the URI of a new database without tables.
 func (c *Cluster) EmptyDatabase() string {
 	c.t.Helper()
+	return c.database("template0")
+}
+
+// Copy is the URI of a new database like the one at uri, which nobody may be using.
+func (c *Cluster) Copy(uri string) string {
+	c.t.Helper()
+	u, err := url.Parse(uri)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return c.database(strings.TrimPrefix(u.Path, "/"))
+}
+
+func (c *Cluster) database(template string) string {
+	c.t.Helper()
 	admin, err := sql.Open("pgx", c.uri("postgres"))
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer admin.Close()
 	name := "test" + strconv.Itoa(int(c.databases.Add(1)))
-	if _, err := admin.Exec("CREATE DATABASE " + name + " TEMPLATE template0"); err != nil {
+	if _, err := admin.Exec("CREATE DATABASE " + name + " TEMPLATE " + template); err != nil {
 		c.t.Fatal(err)
 	}
 	return c.uri(name)
+}
+
+// Schema is what pg_dump says of the database at uri without its rows.
+func (c *Cluster) Schema(uri string) string {
+	c.t.Helper()
+	dump, err := exec.Command(filepath.Join(c.bin, "pg_dump"), "--schema-only", uri).Output()
+	if err != nil {
+		c.t.Fatalf("pg_dump: %v", err)
+	}
+	lines := slices.DeleteFunc(strings.Split(string(dump), "\n"), func(line string) bool {
+		return strings.HasPrefix(line, `\`) // for psql, some with a random word
+	})
+	return strings.Join(lines, "\n")
 }
 
 func (c *Cluster) uri(database string) string {
