@@ -40,8 +40,17 @@ func dial(ctx context.Context, base string) (*client, error) {
 
 func (c *client) close() { c.conn.Close() }
 
-// do sends a request, with a body of JSON if there is one, and returns status and body of the answer.
-func (c *client) do(method, path string, body []byte) (int, []byte, error) {
+// do sends a request, with a body if there is one, and returns status and body of the answer.
+func (c *client) do(method, path string, body []byte) (status int, answer []byte, err error) {
+	status, err = c.send(method, path, body, func(_ int, r io.Reader) (err error) {
+		answer, err = io.ReadAll(r)
+		return err
+	})
+	return status, answer, err
+}
+
+// send is do for an answer that read reads to its end.
+func (c *client) send(method, path string, body []byte, read func(status int, body io.Reader) error) (int, error) {
 	w := c.out
 	fmt.Fprintf(w, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, c.host)
 	if body != nil {
@@ -50,28 +59,24 @@ func (c *client) do(method, path string, body []byte) (int, []byte, error) {
 	fmt.Fprint(w, "\r\n")
 	w.Write(body) //nolint:errcheck // Flush tells
 	if err := w.Flush(); err != nil {
-		return 0, nil, err
+		return 0, err
 	}
 	resp, err := http.ReadResponse(c.in, nil)
 	if err != nil {
-		return 0, nil, err
+		return 0, err
 	}
 	defer resp.Body.Close()
-	var answer []byte
-	if resp.ContentLength >= 0 {
-		answer = make([]byte, resp.ContentLength)
-		_, err = io.ReadFull(resp.Body, answer)
-	} else {
-		answer, err = io.ReadAll(resp.Body)
+	if err := read(resp.StatusCode, resp.Body); err != nil {
+		return resp.StatusCode, err
 	}
-	if err == nil && resp.Close {
+	if resp.Close {
 		c.conn.Close()
 		if c.conn, err = net.Dial("tcp", c.host); err == nil {
 			c.in.Reset(c.conn)
 			c.out.Reset(c.conn)
 		}
 	}
-	return resp.StatusCode, answer, err
+	return resp.StatusCode, err
 }
 
 // ok is do for a request of the API that must be answered with 200.

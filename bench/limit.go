@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -15,11 +14,13 @@ import (
 // bare is a database with MLflow's tables and no server in front of it: what is written and read here straight through
 // the driver is the limit of what a server can do.
 type bare struct {
-	engine string
-	window time.Duration
-	db     *sql.DB       // SQLite: one connection, synchronous=FULL
-	pool   *pgxpool.Pool // PostgreSQL
-	runs   atomic.Int64
+	env         *env
+	engine      string
+	storage     storage
+	db          *sql.DB       // SQLite: one connection, synchronous=FULL
+	pool        *pgxpool.Pool // PostgreSQL
+	runs        atomic.Int64
+	helloServer *server
 }
 
 func (e *env) openBare(ctx context.Context, engine string) (*bare, error) {
@@ -39,7 +40,7 @@ func (e *env) openBare(ctx context.Context, engine string) (*bare, error) {
 	if err := schema.Migrate(ctx, db, dialect, schema.Options{ArtifactLocation: "mlflow-artifacts:/0", URI: st.url}); err != nil {
 		return nil, err
 	}
-	b := &bare{engine: engine, window: e.window, db: db}
+	b := &bare{env: e, engine: engine, storage: st, db: db}
 	if engine == postgres {
 		b.pool, err = pgxpool.New(ctx, st.url+"&pool_max_conns=20")
 	}

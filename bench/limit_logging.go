@@ -30,7 +30,7 @@ func (b *bare) sqliteMetrics(n int) round {
 			return nil, err
 		}
 		defer upsert.Close() //nolint:errcheck // nothing is left to lose
-		l, err := work(ctx, 1, b.window, func(_, i int) error {
+		l, err := work(ctx, 1, b.env.window, func(_, i int) error {
 			return inTransaction(ctx, b.db, func(tx *sql.Tx) error {
 				insert, upsert := tx.StmtContext(ctx, insert), tx.StmtContext(ctx, upsert)
 				for _, run := range runs {
@@ -55,7 +55,7 @@ func (b *bare) sqliteBatches() round {
 		if err != nil {
 			return nil, err
 		}
-		l, err := work(ctx, 1, b.window, func(_, i int) error {
+		l, err := work(ctx, 1, b.env.window, func(_, i int) error {
 			batch := rows{table: "metrics", columns: []string{"key", "value", "timestamp", "run_uuid", "step", "is_nan"}}
 			for _, m := range batchMetrics(i, batchSize) {
 				batch.values = append(batch.values, []any{m.Key, m.Value, m.Timestamp, run, m.Step, 0})
@@ -99,7 +99,7 @@ func (b *bare) postgresMetrics(workers int) round {
 		if err != nil {
 			return nil, err
 		}
-		l, err := work(ctx, workers, b.window, func(w, i int) error {
+		l, err := work(ctx, workers, b.env.window, func(w, i int) error {
 			_, err := b.pool.Exec(ctx, postgresMetric, "loss", float64(i)+0.5, 1700000000000+i, runs[w], i)
 			return err
 		})
@@ -122,7 +122,7 @@ func (b *bare) postgresBatches(workers int) round {
 		if err != nil {
 			return nil, err
 		}
-		l, err := work(ctx, workers, b.window, func(w, i int) error {
+		l, err := work(ctx, workers, b.env.window, func(w, i int) error {
 			var keys []string
 			var values []float64
 			var timestamps, steps []int64

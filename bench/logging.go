@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 func loggingWorkloads() []workload {
@@ -26,28 +27,8 @@ func logMetric(workers int, targets ...target) workload {
 		peers:   []string{fasttrackml, mlflow},
 		prepare: func(_ context.Context, s *server) (round, error) {
 			return func(ctx context.Context) ([]float64, error) {
-				runs, err := newRuns(ctx, s, workers)
-				if err != nil {
-					return nil, err
-				}
-				acknowledged := make([]int, workers)
-				l, err := drive(ctx, s, workers, s.env.window, func(c *client, w, i int) error {
-					body := fmt.Appendf(nil, `{"run_id":"%s","key":"loss","value":%d.5,"timestamp":%d,"step":%d}`, runs[w], i, 1700000000000+i, i)
-					if err := c.post("runs/log-metric", body); err != nil {
-						return err
-					}
-					acknowledged[w]++
-					return nil
-				})
-				if err != nil {
-					return nil, err
-				}
-				for w, run := range runs {
-					if err := checkHistory(ctx, s, run, "loss", acknowledged[w], func(i int) float64 { return float64(i) + 0.5 }); err != nil {
-						return nil, err
-					}
-				}
-				return []float64{l.perSecond()}, nil
+				l, err := s.logMetrics(ctx, workers, s.env.window)
+				return []float64{l.perSecond()}, err
 			}, nil
 		},
 		limit: func(ctx context.Context, b *bare) (round, error) {
@@ -61,6 +42,31 @@ func logMetric(workers int, targets ...target) workload {
 			postgres: "each row and its latest in one statement, c=" + strconv.Itoa(workers),
 		},
 	}
+}
+
+func (s *server) logMetrics(ctx context.Context, workers int, window time.Duration) (load, error) {
+	runs, err := newRuns(ctx, s, workers)
+	if err != nil {
+		return load{}, err
+	}
+	acknowledged := make([]int, workers)
+	l, err := drive(ctx, s, workers, window, func(c *client, w, i int) error {
+		body := fmt.Appendf(nil, `{"run_id":"%s","key":"loss","value":%d.5,"timestamp":%d,"step":%d}`, runs[w], i, seedStart+i, i)
+		if err := c.post("runs/log-metric", body); err != nil {
+			return err
+		}
+		acknowledged[w]++
+		return nil
+	})
+	if err != nil {
+		return load{}, err
+	}
+	for w, run := range runs {
+		if err := checkHistory(ctx, s, run, "loss", acknowledged[w], func(i int) float64 { return float64(i) + 0.5 }); err != nil {
+			return load{}, err
+		}
+	}
+	return l, nil
 }
 
 // A batch holds so many metrics: batchKeys keys at batchSize/batchKeys steps.

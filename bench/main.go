@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -23,6 +24,10 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if len(os.Args) == 3 && os.Args[1] == helloCommand {
+		fmt.Fprintln(os.Stderr, serveHello(os.Args[2]))
+		os.Exit(1)
+	}
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -39,8 +44,14 @@ type options struct {
 	binary    string
 	dir       string
 	out       string
-	quick     bool
-	list      bool
+	// How much is put into the tables.
+	searchedRuns int
+	runs         []int // of the growing databases
+	peerRuns     int   // the most of these for a peer
+	points       []int
+	versions     []int
+	artifact     int // bytes
+	list         bool
 }
 
 func parse(arguments []string, errs io.Writer) (options, error) {
@@ -55,7 +66,11 @@ func parse(arguments []string, errs io.Writer) (options, error) {
 	flags.StringVar(&o.binary, "greenroom", "", "our server's binary (default: built from the source)")
 	flags.StringVar(&o.dir, "dir", "", "folder for the databases, on the disk that is meant (default: the system's temporary folder)")
 	flags.StringVar(&o.out, "o", "", "file for the table, besides standard output")
-	flags.BoolVar(&o.quick, "quick", false, "one round, short windows, small tables: shows that all works, not how fast it is")
+	runs := flags.String("runs", "5000,50000,500000", "sizes of the databases whose first and last page of runs are read")
+	flags.IntVar(&o.peerRuns, "peer-runs", 50000, "the largest of these for a peer")
+	points := flags.String("points", "100000,1000000", "lengths of the histories")
+	versions := flags.String("versions", "10000,100000", "how many model versions a model's are searched among")
+	quick := flags.Bool("quick", false, "one round, short windows, small tables: shows that all works, not how fast it is")
 	flags.BoolVar(&o.list, "list", false, "list the workloads")
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
@@ -73,10 +88,34 @@ func parse(arguments []string, errs io.Writer) (options, error) {
 	if o.databases, err = choices("-databases", *databases, sqlite, postgres); err != nil {
 		return o, err
 	}
-	if o.quick {
-		o.rounds, o.window = 1, 200*time.Millisecond
+	o.searchedRuns, o.artifact = 5000, 256<<20
+	if *quick {
+		o.rounds, o.window, o.searchedRuns, o.artifact = 1, 200*time.Millisecond, 2000, 16<<20
+		*runs, *points, *versions = "2000,4000", "20000", "2000"
+	}
+	if o.runs, err = sizes("-runs", *runs, 1000); err != nil {
+		return o, err
+	}
+	if o.points, err = sizes("-points", *points, 1000); err != nil {
+		return o, err
+	}
+	if o.versions, err = sizes("-versions", *versions, (registryWorkers+1)*versionsOfModel); err != nil {
+		return o, err
 	}
 	return o, nil
+}
+
+// sizes are rising numbers, separated by commas.
+func sizes(name, text string, least int) ([]int, error) {
+	var all []int
+	for _, word := range strings.Split(text, ",") {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < least || len(all) > 0 && n <= all[len(all)-1] {
+			return nil, fmt.Errorf("%s: %q: give rising numbers, from %d on", name, text, least)
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }
 
 func choices(name, text string, known ...string) ([]string, error) {
@@ -99,7 +138,6 @@ type env struct {
 	cluster  *cluster
 	products []*product
 	running  []*server
-	ids      int
 }
 
 func run(ctx context.Context, arguments []string, out, progress io.Writer) (err error) {
@@ -252,6 +290,9 @@ func (e *env) measureEngine(ctx context.Context, engine string) (results []resul
 	return results, nil
 }
 
+// tooLong is a round after two of which a contestant sits the others out.
+const tooLong = 15 * time.Second
+
 func (e *env) measure(ctx context.Context, w workload, engine string, servers []*server, b *bare) ([]result, error) {
 	var all []contestant
 	for _, s := range servers {
@@ -275,12 +316,20 @@ func (e *env) measure(ctx context.Context, w workload, engine string, servers []
 	for i, f := range w.figures {
 		results[i] = result{workload: w.name, engine: engine, figure: f, limitIs: w.limitIs[engine], values: map[string][]float64{}}
 	}
+	slow := map[string]int{} // a contestant's rounds that took too long
 	for n := range e.rounds {
 		for i := range all {
 			c := all[(i+n)%len(all)] // another one begins in every round
-			values, err := c.round(ctx)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", c.name, err)
+			var values []float64
+			if slow[c.name] < 2 {
+				begun := time.Now()
+				var err error
+				if values, err = c.round(ctx); err != nil {
+					return nil, fmt.Errorf("%s: %w", c.name, err)
+				}
+				if time.Since(begun) > tooLong {
+					slow[c.name]++
+				}
 			}
 			for i := range results {
 				v := math.NaN()
@@ -309,10 +358,4 @@ func (r result) line() string {
 		}
 	}
 	return text + "  " + r.verdict()
-}
-
-// nextID numbers what is made in this run.
-func (e *env) nextID() int {
-	e.ids++
-	return e.ids
 }

@@ -8,30 +8,37 @@ import (
 	"strconv"
 )
 
-func searchWorkloads() []workload {
-	const runs, fields = 5000, 5
-	return []workload{
-		searchRuns("runs/search, filter and order, 5,000 runs", runs, fields, func(experiment string, seeded []seededRun) (map[string]any, []string) {
-			return map[string]any{
-				"experiment_ids": []string{experiment}, "max_results": 100,
-				"filter":   "metrics.accuracy > 0.5 and params.optimizer = 'adam'",
-				"order_by": []string{"metrics.accuracy DESC"},
-			}, best(seeded, 100)
-		}, atLeast("", 6, fasttrackml)),
-		searchRuns("runs/search, a page of 1,000, 5,000 runs", runs, fields, func(experiment string, seeded []seededRun) (map[string]any, []string) {
-			return map[string]any{"experiment_ids": []string{experiment}, "max_results": 1000}, newestFirst(seeded)[:1000]
+// searchFields is how many params, tags and metrics each run has that is searched.
+const searchFields = 5
+
+func (e *env) searchWorkloads() []workload {
+	among := plain(float64(e.searchedRuns)) + " runs"
+	all := []workload{
+		searchRuns("runs/search, filter and order, "+among, e.searchedRuns, filterAndOrder, atLeast("", 6, fasttrackml)),
+		searchRuns("runs/search, a page of 1,000, "+among, e.searchedRuns, func(experiment string, seeded []seededRun) (map[string]any, []string) {
+			return pageRequest(experiment, 1000, ""), newestFirst(seeded)[:1000]
 		}, atLeast("", 5, fasttrackml)),
 	}
+	return append(all, e.pagesWorkload())
+}
+
+// filterAndOrder is a search for the best runs, and what it shall find.
+func filterAndOrder(experiment string, seeded []seededRun) (request map[string]any, want []string) {
+	return map[string]any{
+		"experiment_ids": []string{experiment}, "max_results": 100,
+		"filter":   "metrics.accuracy > 0.5 and params.optimizer = 'adam'",
+		"order_by": []string{"metrics.accuracy DESC"},
+	}, best(seeded, 100)
 }
 
 // searchRuns asks one question over and over. Checked: which runs are found, in which order, with all their data.
-func searchRuns(name string, n, fields int, question func(experiment string, seeded []seededRun) (map[string]any, []string), targets ...target) workload {
+func searchRuns(name string, n int, question func(experiment string, seeded []seededRun) (map[string]any, []string), targets ...target) workload {
 	return workload{
 		name:    name,
 		figures: []figure{{unit: perSecond, targets: targets}},
 		peers:   []string{fasttrackml, mlflow},
 		prepare: func(ctx context.Context, s *server) (round, error) {
-			experiment, seeded, err := s.seededExperiment(ctx, n, fields)
+			experiment, seeded, err := s.seededExperiment(ctx, n, searchFields)
 			if err != nil {
 				return nil, err
 			}
@@ -42,7 +49,7 @@ func searchRuns(name string, n, fields int, question func(experiment string, see
 			}
 			return func(ctx context.Context) ([]float64, error) {
 				answers := repeated{check: func(answer []byte) error {
-					_, err := checkRuns(answer, want, fields)
+					_, err := checkRuns(answer, want, searchFields)
 					return err
 				}}
 				l, err := drive(ctx, s, 1, s.env.window, func(c *client, _, _ int) error {

@@ -26,7 +26,7 @@ func seedRuns(ctx context.Context, s *server, experiment string, n, fields int) 
 	const atOnce = 20_000
 	all := make([]seededRun, n)
 	for i := range all {
-		all[i] = seededRun{fmt.Sprintf("%08x%024x", s.env.nextID(), (i*2654435761)&0xffffffff), i}
+		all[i] = seededRun{fmt.Sprintf("%08x%08x%016x", (i*2654435761)&0xffffffff, n, len(s.seeded)), i}
 	}
 	for some := range slices.Chunk(all, atOnce) {
 		if err := s.storage.insert(ctx, s.runRows(experiment, some, fields)...); err != nil {
@@ -96,7 +96,7 @@ func (s *server) metricRow(run string, m metric) []any {
 	return row
 }
 
-// best are the runs that runs/search shall find for the filter of searchFilter, in its order.
+// best are the runs that runs/search shall find for filterAndOrder, in its order.
 func best(seeded []seededRun, atMost int) []string {
 	var found []seededRun
 	for _, r := range seeded {

@@ -72,8 +72,11 @@ func (r result) judge(t target) (string, bool) {
 	}
 	ratio, ok := spreadOf(r.ratios(t.against))
 	text := fmt.Sprintf("≥ %s × %s", plain(t.times), t.against)
-	if t.against == limit {
+	switch {
+	case t.against == limit:
 		text = fmt.Sprintf("≥ %s %% of the limit", plain(100*t.times))
+	case t.times < 1:
+		text = fmt.Sprintf("≤ %s × %s's", plain(1/t.times), t.against)
 	}
 	return text + ": " + yes(ratio.median >= t.times), ok
 }
@@ -91,6 +94,9 @@ func writeTable(w io.Writer, results []result) error {
 	b.WriteString("| workload | database | unit | " + strings.Join(contestants, " | ") + " | × fasttrackml | × mlflow | × limit | target |\n")
 	b.WriteString("|" + strings.Repeat("---|", 7+len(contestants)) + "\n")
 	for _, r := range results {
+		if _, measured := spreadOf(r.values[ours]); !measured {
+			continue
+		}
 		name := r.workload
 		if r.figure.name != "" {
 			name += ": " + r.figure.name

@@ -41,6 +41,7 @@ type unit struct {
 var (
 	perSecond     = unit{name: "req/s", scale: 1}
 	metricsPerSec = unit{name: "metrics/s", scale: 1}
+	pointsPerSec  = unit{name: "points/s", scale: 1}
 	runsPerSec    = unit{name: "runs/s", scale: 1}
 	filesPerSec   = unit{name: "files/s", scale: 1}
 	mibPerSec     = unit{name: "MiB/s", scale: 1 << 20}
@@ -68,7 +69,9 @@ func atMost(engine string, bound float64) target { return target{engine: engine,
 // workloads are all that can be measured, in the table's order.
 func (e *env) workloads() []workload {
 	var all []workload
-	for _, topic := range [][]workload{loggingWorkloads(), searchWorkloads()} {
+	for _, topic := range [][]workload{
+		startWorkloads(), loggingWorkloads(), {e.mixedWorkload()}, e.searchWorkloads(), e.historyWorkloads(), e.registryWorkloads(), e.artifactWorkloads(),
+	} {
 		all = append(all, topic...)
 	}
 	return all
