@@ -90,7 +90,7 @@ func parse(arguments []string, errs io.Writer) (options, error) {
 	}
 	o.searchedRuns, o.artifact = 5000, 256<<20
 	if *quick {
-		o.rounds, o.window, o.searchedRuns, o.artifact = 1, 200*time.Millisecond, 2000, 16<<20
+		o.rounds, o.window, o.searchedRuns, o.artifact = 1, min(o.window, 200*time.Millisecond), 2000, 16<<20
 		*runs, *points, *versions = "2000,4000", "20000", "2000"
 	}
 	if o.runs, err = sizes("-runs", *runs, 1000); err != nil {

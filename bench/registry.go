@@ -93,16 +93,18 @@ type version struct {
 	Source  string `json:"source"`
 }
 
+// createVersion registers another source each time: what is asked again alike may be a client's repetition.
 func (m *seededModel) createVersion(c *client, _, _ int) error {
+	source := fmt.Sprintf("%s-%d", m.source, m.versions+1)
 	var answer struct {
 		Version version `json:"model_version"`
 	}
-	err := c.call("POST", "model-versions/create", map[string]string{"name": m.name, "source": m.source, "run_id": m.run}, &answer)
+	err := c.call("POST", "model-versions/create", map[string]string{"name": m.name, "source": source, "run_id": m.run}, &answer)
 	if err != nil {
 		return err
 	}
 	m.versions++
-	if v := answer.Version; v.Name != m.name || v.Version != strconv.Itoa(m.versions) || v.Source != m.source {
+	if v := answer.Version; v.Name != m.name || v.Version != strconv.Itoa(m.versions) || v.Source != source {
 		return fmt.Errorf("model-versions/create: answered %+v, want version %d of %s", v, m.versions, m.name)
 	}
 	return nil
