@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 
 func TestRun_MeasuresOurServerOnBothDatabases(t *testing.T) {
 	var out, progress strings.Builder
-	arguments := []string{"-quick", "-duration", "20ms", "-peers", "", "-only", "^(start|log-|history.*sampled|registry: (create|resolve alias)|200 artifacts)", "-dir", t.TempDir()}
+	arguments := []string{"-quick", "-duration", "20ms", "-peers", "", "-only", "^(start|log-|history.*sampled|registry: (create|resolve alias)|200 artifacts)"}
 	if err := run(context.Background(), arguments, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}
