@@ -38,6 +38,17 @@ unit: s3-server
 	python=$$($(PYTHON) compat_tests/venvs.py $(NEWEST)) && \
 	CGO_ENABLED= $$python compat_tests/postgres.py $(GO) test $(RACE) $(GOTESTFLAGS) ./...
 
+# Such as "-seed 7 -run R1".
+RELIABILITYFLAGS ?=
+export GREENROOM_RELIABILITY_REPORT ?= $(CURDIR)/.cache/reliability.txt
+
+## reliability: the Go tests that break things, in their full sizes; the figures are printed in the end
+reliability: s3-server
+	mkdir -p .cache && rm -f $(GREENROOM_RELIABILITY_REPORT)
+	python=$$($(PYTHON) compat_tests/venvs.py $(NEWEST)) && \
+	$$python compat_tests/postgres.py $(GO) test ./reliability -count=1 -timeout 3h -v -full $(RELIABILITYFLAGS)
+	cat $(GREENROOM_RELIABILITY_REPORT)
+
 ## compat: Python, over HTTP, newest client, on SQLite and PostgreSQL
 compat: s3-server
 	python=$$($(PYTHON) compat_tests/venvs.py $(NEWEST)) && cd compat_tests && $$python -m pytest $(PYTESTFLAGS)
@@ -50,8 +61,8 @@ compat-all:
 ## test: everything, with the newest client
 test: check unit compat
 
-## test-all: everything, with every client
-test-all: check unit compat-all
+## test-all: everything, with every client and in full sizes
+test-all: check unit reliability compat-all
 
 ## bench: this server, genuine MLflow, FastTrackML and the databases' limit in one table (BENCHFLAGS='-only log-metric -rounds 1')
 bench:

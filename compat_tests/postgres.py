@@ -115,10 +115,15 @@ def _binaries(folder):
 
 
 def main(command):
-    """Runs a command, such as `go test ./...`, with GREENROOM_TEST_POSTGRES_URL naming a cluster that lives as long as it."""
+    """Runs a command, such as `go test ./...`, with GREENROOM_TEST_POSTGRES_URL naming a cluster that lives as long as it, and
+    GREENROOM_TEST_POSTGRES_BIN the programs for clusters of its own."""
     cluster = Cluster()
+    own = {
+        "GREENROOM_TEST_POSTGRES_URL": cluster.uri("postgres"),
+        "GREENROOM_TEST_POSTGRES_BIN": str(cluster.bin),
+    }
     try:
-        return subprocess.run(command, env={**os.environ, "GREENROOM_TEST_POSTGRES_URL": cluster.uri("postgres")}).returncode
+        return subprocess.run(command, env={**os.environ, **own}).returncode
     finally:
         cluster.stop()
 

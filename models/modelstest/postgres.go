@@ -183,8 +183,11 @@ func initCluster(bin string) (dir string, attributes *syscall.SysProcAttr, err e
 	return dir, attributes, nil
 }
 
-// postgresBin is the folder of initdb and pg_ctl: on PATH, or where Debian keeps it (the newest).
+// postgresBin is the folder of initdb and pg_ctl: that of GREENROOM_TEST_POSTGRES_BIN, on PATH, or where Debian keeps it (the newest).
 func postgresBin() (string, error) {
+	if bin := os.Getenv("GREENROOM_TEST_POSTGRES_BIN"); bin != "" {
+		return bin, nil
+	}
 	if initdb, err := exec.LookPath("initdb"); err == nil {
 		if initdb, err = filepath.EvalSymlinks(initdb); err == nil {
 			return filepath.Dir(initdb), nil
