@@ -8,11 +8,9 @@ import (
 )
 
 func inspect(ctx context.Context, q querier, d Dialect) (Status, error) {
-	tables, err := column1[string](ctx, q, pick(d,
-		`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`,
-		`SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = current_schema() ORDER BY tablename`))
+	tables, err := tables(ctx, q, d)
 	if err != nil {
-		return Status{}, fmt.Errorf("list tables: %w", err)
+		return Status{}, err
 	}
 	var s Status
 	if slices.Contains(tables, "alembic_version") {
@@ -48,10 +46,21 @@ func inspect(ctx context.Context, q querier, d Dialect) (Status, error) {
 	return s, nil
 }
 
+// tables are the names of all tables of a database.
+func tables(ctx context.Context, q querier, d Dialect) ([]string, error) {
+	names, err := column1[string](ctx, q, pick(d,
+		`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`,
+		`SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = current_schema() ORDER BY tablename`))
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	return names, nil
+}
+
 // state tells what a database with these tables and MLflow's revision is, and which tables it should also have.
 func state(revision string, tables []string) (State, []string) {
 	others := slices.DeleteFunc(slices.Clone(tables), func(name string) bool {
-		return name == "alembic_version" || strings.HasPrefix(name, "greenroom_")
+		return name == "alembic_version" || strings.HasPrefix(name, ownPrefix)
 	})
 	mlflows := slices.Contains(tables, "experiments") && slices.Contains(tables, "runs")
 	switch {
