@@ -257,9 +257,9 @@ func notEmpty(target Target) error {
 	return fmt.Errorf("database %s is not empty: restore into a new one, on PostgreSQL for example: createdb greenroom", target)
 }
 
-// Restore makes the database at uri of the files of a copy, in one step: broken off, it leaves none. The records of the files at the
-// locations to forget are left out. Reasons not to are CanRestore's. On SQLite, the folder has to be on the file system of the database.
-func Restore(ctx context.Context, uri, dir string, snapshot Snapshot, forget []string) error {
+// Restore makes the database at uri of the files of a copy, in one step: broken off, it leaves none. The records of files stay
+// for which keep, with their digests in hex, is true. Reasons not to are CanRestore's. On SQLite, the folder has to be on the file system of the database.
+func Restore(ctx context.Context, uri, dir string, snapshot Snapshot, keep func(location, sha256 string) bool) error {
 	if err := CanRestore(ctx, uri, snapshot); err != nil {
 		return err
 	}
@@ -268,9 +268,9 @@ func Restore(ctx context.Context, uri, dir string, snapshot Snapshot, forget []s
 		return err
 	}
 	if target.Dialect == schema.SQLite {
-		err = restoreSQLite(ctx, target, filepath.Join(dir, copiedFile), snapshot, forget)
+		err = restoreSQLite(ctx, target, filepath.Join(dir, copiedFile), snapshot, keep)
 	} else {
-		err = restorePostgreSQL(ctx, target, dir, snapshot, forget)
+		err = restorePostgreSQL(ctx, target, dir, snapshot, keep)
 	}
 	if err != nil {
 		return fmt.Errorf("restore the database: %w", err)
@@ -278,7 +278,7 @@ func Restore(ctx context.Context, uri, dir string, snapshot Snapshot, forget []s
 	return Upgrade(ctx, uri)
 }
 
-func restoreSQLite(ctx context.Context, target Target, file string, snapshot Snapshot, forget []string) error {
+func restoreSQLite(ctx context.Context, target Target, file string, snapshot Snapshot, keep func(location, sha256 string) bool) error {
 	made := sqliteCopy(file)
 	made.DSN = strings.TrimSuffix(made.DSN, "mode=ro") + "mode=rw&_pragma=synchronous(FULL)"
 	err := withDatabase(made, func(db *sql.DB) error {
@@ -292,7 +292,7 @@ func restoreSQLite(ctx context.Context, target Target, file string, snapshot Sna
 		if err := compareRows(snapshot, found.Rows); err != nil {
 			return err
 		}
-		return forgetRecords(ctx, db, forget)
+		return keepRecords(ctx, db, keep)
 	})
 	if err != nil {
 		return err
@@ -323,13 +323,33 @@ func compareRows(snapshot Snapshot, rows map[string]int64) error {
 	return nil
 }
 
-// execer is a pool or a connection.
-type execer interface {
+// database is a pool or a connection.
+type database interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-func forgetRecords(ctx context.Context, db execer, locations []string) error {
-	for _, location := range locations {
+// keepRecords deletes the records of other files.
+func keepRecords(ctx context.Context, db database, keep func(location, sha256 string) bool) error {
+	rows, err := db.QueryContext(ctx, "SELECT location, COALESCE(sha256, '') FROM greenroom_artifacts")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var others []string
+	for rows.Next() {
+		var location, sum string
+		if err := rows.Scan(&location, &sum); err != nil {
+			return err
+		}
+		if !keep(location, sum) {
+			others = append(others, location)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, location := range others {
 		if _, err := db.ExecContext(ctx, "DELETE FROM greenroom_artifacts WHERE location = $1", location); err != nil {
 			return err
 		}
@@ -337,7 +357,7 @@ func forgetRecords(ctx context.Context, db execer, locations []string) error {
 	return nil
 }
 
-func restorePostgreSQL(ctx context.Context, target Target, dir string, snapshot Snapshot, forget []string) error {
+func restorePostgreSQL(ctx context.Context, target Target, dir string, snapshot Snapshot, keep func(location, sha256 string) bool) error {
 	return withDatabase(target, func(db *sql.DB) error {
 		conn, err := db.Conn(ctx)
 		if err != nil {
@@ -364,7 +384,7 @@ func restorePostgreSQL(ctx context.Context, target Target, dir string, snapshot 
 			if err := restoreSequences(ctx, conn, filepath.Join(dir, copiedSequences)); err != nil {
 				return err
 			}
-			return forgetRecords(ctx, conn, forget)
+			return keepRecords(ctx, conn, keep)
 		})
 		if errors.Is(err, schema.ErrNotEmpty) {
 			return notEmpty(target)

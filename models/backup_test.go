@@ -117,7 +117,7 @@ func TestBackUp_AndRestoreGiveEveryRowBack(t *testing.T) {
 		if snapshot.Dialect == schema.SQLite {
 			dir = sameDisk(t, dir, restored)
 		}
-		if err := models.Restore(t.Context(), restored, dir, snapshot, nil); err != nil {
+		if err := models.Restore(t.Context(), restored, dir, snapshot, keepAll); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(content(t, uri), content(t, restored)); diff != "" {
@@ -137,7 +137,7 @@ func TestBackUp_AndRestoreGiveEveryRowBack(t *testing.T) {
 		if made[0] != made[1] {
 			t.Errorf("the next experiment has number %d, and after the restore %d", made[0], made[1])
 		}
-		if err := models.Restore(t.Context(), restored, dir, snapshot, nil); err == nil {
+		if err := models.Restore(t.Context(), restored, dir, snapshot, keepAll); err == nil {
 			t.Error("a database with rows was restored over")
 		}
 	})
@@ -207,7 +207,7 @@ func TestRestore_RefusesWhatItCannotServe(t *testing.T) {
 			"has MLflow's schema revision": {Dialect: dialect, Revision: "b7e2c1a4d9f3"},
 			"made by a newer Greenroom":    {Dialect: dialect, Revision: schema.Revision, Migration: 9999},
 		} {
-			if err := models.Restore(t.Context(), uri, t.TempDir(), snapshot, nil); err == nil || !strings.Contains(err.Error(), want) {
+			if err := models.Restore(t.Context(), uri, t.TempDir(), snapshot, keepAll); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("Restore = %v, want %q", err, want)
 			}
 		}
@@ -226,9 +226,11 @@ func TestRestore_LeavesNothingOfACopyThatIsNotWhole(t *testing.T) {
 		}
 		snapshot.Rows["metrics"]++
 		restored := empty(t, snapshot.Dialect)
-		if err := models.Restore(t.Context(), restored, dir, snapshot, nil); err == nil || !strings.Contains(err.Error(), "table metrics has 1 rows where the backup had 2") {
+		if err := models.Restore(t.Context(), restored, dir, snapshot, keepAll); err == nil || !strings.Contains(err.Error(), "table metrics has 1 rows where the backup had 2") {
 			t.Errorf("Restore = %v", err)
 		}
 		wantState(t, restored, schema.Empty)
 	})
 }
+
+func keepAll(string, string) bool { return true }

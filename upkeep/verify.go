@@ -263,24 +263,8 @@ func (v *Verifier) wasBad(location string) bool {
 
 // unrecorded finds the files that have no record.
 func (v *Verifier) unrecorded(ctx context.Context) error {
-	var roots []artifacts.Place
-	if v.Stores.Served != nil {
-		roots = append(roots, artifacts.Place{Store: v.Stores.Served, Root: artifacts.ServedRoot})
-	}
-	for _, root := range slices.Sorted(maps.Keys(v.Stores.Roots)) {
-		at, err := v.Stores.Locate(root)
-		if err != nil {
-			return err
-		}
-		roots = append(roots, at)
-	}
 	return each(ctx, v.Readers, func(ctx context.Context, work chan<- artifacts.Place) error {
-		for _, root := range roots {
-			if err := v.walkUnrecorded(ctx, root, work); err != nil {
-				return err
-			}
-		}
-		return nil
+		return v.feedUnrecorded(ctx, work)
 	}, func(ctx context.Context, at artifacts.Place) error {
 		if !v.Record {
 			v.report(Finding{Status: Unrecorded, Location: at.Location()})
@@ -302,7 +286,7 @@ func (v *Verifier) unrecorded(ctx context.Context) error {
 	})
 }
 
-func (v *Verifier) walkUnrecorded(ctx context.Context, root artifacts.Place, work chan<- artifacts.Place) error {
+func (v *Verifier) feedUnrecorded(ctx context.Context, work chan<- artifacts.Place) error {
 	var found []artifacts.Place
 	pass := func() error {
 		locations := make([]string, len(found))
@@ -323,11 +307,7 @@ func (v *Verifier) walkUnrecorded(ctx context.Context, root artifacts.Place, wor
 		found = found[:0]
 		return err
 	}
-	err := artifacts.Walk(ctx, root.Store, root.Path, func(p string, _ int64) error {
-		at := artifacts.Place{Store: root.Store, Root: root.Root, Path: p}
-		if known, err := v.Stores.Locate(at.Location()); err == nil && known.Root != at.Root {
-			return nil // another store's, inside this one
-		}
+	err := everyFile(ctx, v.Stores, func(at artifacts.Place) error {
 		found = append(found, at)
 		if len(found) < page {
 			return nil
@@ -338,6 +318,34 @@ func (v *Verifier) walkUnrecorded(ctx context.Context, root artifacts.Place, wor
 		err = pass()
 	}
 	return err
+}
+
+// everyFile visits each file of the stores once.
+func everyFile(ctx context.Context, stores artifacts.Stores, visit func(artifacts.Place) error) error {
+	var roots []artifacts.Place
+	if stores.Served != nil {
+		roots = append(roots, artifacts.Place{Store: stores.Served, Root: artifacts.ServedRoot})
+	}
+	for _, root := range slices.Sorted(maps.Keys(stores.Roots)) {
+		at, err := stores.Locate(root)
+		if err != nil {
+			return err
+		}
+		roots = append(roots, at)
+	}
+	for _, root := range roots {
+		err := artifacts.Walk(ctx, root.Store, root.Path, func(p string, _ int64) error {
+			at := artifacts.Place{Store: root.Store, Root: root.Root, Path: p}
+			if known, err := stores.Locate(at.Location()); err == nil && known.Root != at.Root {
+				return nil // another store's, inside this one
+			}
+			return visit(at)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // recordFile reads a file that has no record, and gives its size.

@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	root.AddCommand(newServerCommand(), newModelsCommand(), newRunsCommand(),
 		newUserCommand(), newTokenCommand(), newGroupCommand(), newRoleCommand(), newAuthCommand(), newKeyCommand(),
-		newDBCommand(), newGCCommand(), newVerifyCommand(), newVersionCommand())
+		newDBCommand(), newGCCommand(), newVerifyCommand(), newBackupCommand(), newRestoreCommand(), newVersionCommand())
 	usage(root)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
