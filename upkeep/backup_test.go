@@ -287,3 +287,18 @@ func (f *full) Put(ctx context.Context, path string, body io.Reader, size int64)
 	}
 	return f.Store.Put(ctx, path, body, size)
 }
+
+func TestBackup_OfTheDatabaseAloneFitsTheStoreAsItIs(t *testing.T) {
+	onBoth(t, func(t *testing.T, k *kept) {
+		k.record("1/run/artifacts/model", "weights")
+		file, m := k.backup(false)
+		r, _ := k.emptyPlace(m)
+		if err := r.Run(t.Context(), file, m); err != nil {
+			t.Fatal(err)
+		}
+		r.Stores = k.stores // which is brought back by its own means
+		if found, totals := k.restored(r).verify(false); len(found) > 0 || totals.Files != 1 {
+			t.Errorf("verify found %v, %+v", found, totals)
+		}
+	})
+}

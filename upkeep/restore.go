@@ -111,7 +111,7 @@ type failingReader struct {
 
 func (f *failingReader) Read(p []byte) (int, error) {
 	n, err := f.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // a Reader's
+	if err != nil && err != io.EOF {
 		f.err = err
 	}
 	return n, err
