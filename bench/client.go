@@ -12,10 +12,14 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // apiPath is the prefix of MLflow's routes.
 const apiPath = "/api/2.0/mlflow/"
+
+// longestAnswer is after what time a server is given up.
+const longestAnswer = 5 * time.Minute
 
 // client is one kept-alive connection, used by one goroutine. It costs the machine less than http.Client, which hands
 // every request to other goroutines: what the generator takes, the servers lack.
@@ -51,6 +55,9 @@ func (c *client) do(method, path string, body []byte) (status int, answer []byte
 
 // send is do for an answer that read reads to its end.
 func (c *client) send(method, path string, body []byte, read func(status int, body io.Reader) error) (int, error) {
+	if err := c.conn.SetDeadline(time.Now().Add(longestAnswer)); err != nil {
+		return 0, err
+	}
 	w := c.out
 	fmt.Fprintf(w, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, c.host)
 	if body != nil {

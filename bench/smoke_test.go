@@ -19,11 +19,11 @@ func TestMain(m *testing.M) {
 
 func TestRun_MeasuresOurServerOnBothDatabases(t *testing.T) {
 	var out, progress strings.Builder
-	arguments := []string{"-quick", "-duration", "20ms", "-peers", "", "-only", "^(start|log-|history.*sampled|registry: (create|resolve alias)|200 artifacts)"}
+	arguments := []string{"-quick", "-duration", "20ms", "-peers", "", "-only", "^(log-.*c=1$|history.*sampled|registry: resolve alias|an artifact)"}
 	if err := run(context.Background(), arguments, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}
-	for _, workload := range []string{"log-metric, c=16 | sqlite", "log-batch of 1,000, c=8 | postgresql", "registry: resolve alias, c=16 | postgresql", "200 artifacts"} {
+	for _, workload := range []string{"log-metric, c=1 | sqlite", "log-batch of 1,000, c=1 | postgresql", "registry: resolve alias, c=16 | postgresql", "an artifact of 16 MiB: up | sqlite"} {
 		if !strings.Contains(out.String(), "| "+workload) {
 			t.Errorf("no row %q in\n%s", workload, out.String())
 		}
