@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,7 +63,7 @@ func openPostgres(dsn string, silence time.Duration) (*sql.DB, error) {
 		return &pgSocket{Conn: conn, watch: watch}, nil
 	}
 	pool := stdlib.OpenDB(*config,
-		stdlib.OptionAfterConnect(prepareSession),
+		stdlib.OptionAfterConnect(watch.prepareSession),
 		stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false }), // tryOut does, with a bound
 		stdlib.OptionResetSession(tryOut))
 	pool.SetMaxOpenConns(pgConns)
@@ -71,7 +72,7 @@ func openPostgres(dsn string, silence time.Duration) (*sql.DB, error) {
 }
 
 // prepareSession makes the settings of a new connection and finds out whose answers it will wait for.
-func prepareSession(ctx context.Context, conn *pgx.Conn) error {
+func (w *pgWatch) prepareSession(ctx context.Context, conn *pgx.Conn) error {
 	results, err := conn.PgConn().Exec(ctx, sessionSettings).ReadAll()
 	if err != nil {
 		return err
@@ -80,7 +81,7 @@ func prepareSession(ctx context.Context, conn *pgx.Conn) error {
 	if pid := conn.PgConn().PID(); string(results[0].Rows[0][0]) == strconv.FormatUint(uint64(pid), 10) {
 		socketOf(conn).pid.Store(pid)
 	}
-	return nil
+	return w.endLost(ctx, conn.PgConn())
 }
 
 // tryOut refuses a connection that was idle and does not answer any more.
@@ -109,6 +110,46 @@ type pgWatch struct {
 	config  *pgconn.Config
 	silence time.Duration
 	asking  singleflight.Group // connections fall silent together
+
+	mu   sync.Mutex
+	lost []string  // processes whose connection was given up: what they have locked stays so until they end
+	at   time.Time // when the last one was
+}
+
+// giveUp has a connection's process ended as soon as PostgreSQL can be reached.
+func (w *pgWatch) giveUp(pid uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at = time.Now()
+	if pid != 0 {
+		w.lost = append(w.lost, strconv.FormatUint(uint64(pid), 10))
+	}
+}
+
+// endLost ends the processes of the connections that were given up.
+func (w *pgWatch) endLost(ctx context.Context, conn *pgconn.PgConn) error {
+	w.mu.Lock()
+	lost := w.lost
+	w.lost = nil
+	w.mu.Unlock()
+	if len(lost) == 0 {
+		return nil
+	}
+	_, err := conn.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user AND pid IN ("+strings.Join(lost, ", ")+")").ReadAll()
+	if err != nil {
+		w.mu.Lock()
+		w.lost = append(w.lost, lost...)
+		w.mu.Unlock()
+	}
+	return err
+}
+
+// lostSince tells whether a connection was given up when another one had already been silent since then. That one is given up, too,
+// although its process seems to work: it may wait for a lock of the lost one's, and get it without anybody hearing of that.
+func (w *pgWatch) lostSince(silentSince time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at.Sub(silentSince) >= w.silence
 }
 
 // works tells whether PostgreSQL is at work on the statement of a process; for pid 0, whether it answers at all.
@@ -129,6 +170,9 @@ func (w *pgWatch) busy() (map[string]bool, error) {
 		return nil, err
 	}
 	defer func() { _ = conn.Close(ctx) }()
+	if err := w.endLost(ctx, conn); err != nil {
+		return nil, err
+	}
 	results, err := conn.Exec(ctx, "SELECT pid FROM pg_stat_activity WHERE state NOT LIKE 'idle%' AND wait_event_type IS DISTINCT FROM 'Client'").ReadAll()
 	if err != nil {
 		return nil, err
@@ -179,14 +223,16 @@ func (s *pgSocket) attempt(limit func(time.Time) error, step func() (int, error)
 		if n, err = s.within(s.watch.silence, limit, step); n > 0 || !s.isLimit(err) {
 			return n, err
 		}
-		if s.idle() < s.watch.silence || s.watch.works(s.pid.Load()) {
+		if s.idle() < s.watch.silence || s.watch.works(s.pid.Load()) && !s.watch.lostSince(time.Now().Add(-s.idle())) {
 			continue // the other direction moves, or will
 		}
 		// What it answered meanwhile may be on its way.
 		if n, err = s.within(pingTime, limit, step); n > 0 || !s.isLimit(err) {
 			return n, err
 		}
-		s.silent.Store(s.idle() >= s.watch.silence)
+		if s.idle() >= s.watch.silence && s.silent.CompareAndSwap(false, true) {
+			s.watch.giveUp(s.pid.Load())
+		}
 	}
 }
 
