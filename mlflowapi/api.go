@@ -60,6 +60,8 @@ type Config struct {
 	PublicURL string
 	// DownloadURLTime is how long a URL for a download is good; 0 for DefaultDownloadURLTime.
 	DownloadURLTime time.Duration
+	// Stopping is asked by each /readyz, which answers 503 from the time on that it says true; nil for never.
+	Stopping func() bool
 	// Now is the clock by which URLs expire; nil for the system's.
 	Now func() time.Time
 }

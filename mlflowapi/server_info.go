@@ -44,8 +44,12 @@ func plainText(text string) gin.HandlerFunc {
 	return func(c *gin.Context) { c.String(http.StatusOK, text) }
 }
 
-// ready answers 200 while the database does.
+// ready answers 200 while the database does and the server isn't about to stop.
 func (a *API) ready(c *gin.Context) {
+	if a.cfg.Stopping != nil && a.cfg.Stopping() {
+		a.fail(c, &models.Error{Code: models.TemporarilyUnavailable, Message: "The server is about to stop."})
+		return
+	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()
 	if err := a.store.Ping(ctx); err != nil {

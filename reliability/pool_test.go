@@ -65,7 +65,7 @@ func TestR9_HalfOpenConnectionsAreGivenUp(t *testing.T) {
 		return left <= goroutines
 	})
 	s.stop()
-	sum := compare(t, "in the end", j.read(""), inDatabase(t, uri, ""))
+	sum := mustHold(t, "in the end", j.read(""), inDatabase(t, uri, ""))
 	report(t, "R9", "stalls", rounds, "writers", writers, "acknowledged", sum.acknowledged, "refused", refused, "lost", sum.lost, "duplicated", sum.duplicated,
 		"answer_max", answers.worst(), "recovery_median", recoveries.median(), "recovery_max", recoveries.worst(), "goroutines_before", goroutines, "goroutines_after", left)
 }
@@ -158,7 +158,7 @@ func TestR10_ManyClientsWaitForFewConnections(t *testing.T) {
 	t.Parallel()
 	const clients = 500
 	uri := modelstest.PostgreSQL(t)
-	s := startReplicas(t, uri, 1)[0]
+	s := startFleet(t, uri, 1)[0]
 	db, _ := modelstest.Open(t, uri)
 	setUp := newCaller(s.url)
 	defer setUp.close()

@@ -20,20 +20,20 @@ import (
 	"greenroom/models/modelstest"
 )
 
-// replicas are servers on one database, of which SQLite has but one.
-type replicas []*server
+// fleet is servers on one database, of which SQLite has but one.
+type fleet []*server
 
-func startReplicas(t testing.TB, uri string, n int) replicas {
+func startFleet(t testing.TB, uri string, n int) fleet {
 	t.Helper()
-	var all replicas
+	var all fleet
 	for range n {
 		all = append(all, startServer(t, uri, "--allow-artifact-prefix", "s3://bucket"))
 	}
 	return all
 }
 
-// callers are n clients, in turns of the replicas.
-func (all replicas) callers(t testing.TB, n int) []*caller {
+// callers are n clients, in turns of the servers.
+func (all fleet) callers(t testing.TB, n int) []*caller {
 	made := make([]*caller, n)
 	for i := range made {
 		made[i] = newCaller(all[i%len(all)].url)
@@ -113,7 +113,7 @@ func TestR11_ShuffledBatchesDoNotDeadlock(t *testing.T) {
 	const clients = 16
 	uri := modelstest.PostgreSQL(t)
 	db, _ := modelstest.Open(t, uri)
-	all := startReplicas(t, uri, 2)
+	all := startFleet(t, uri, 2)
 	callers := all.callers(t, clients)
 	_, run := newRun(t, callers[0], "R11")
 	batches, seeds := size(3, 400), random(t)
@@ -173,7 +173,7 @@ func TestR12_VersionNumbersAreHandedOutOnce(t *testing.T) {
 
 // raceForVersions has clients of each replica make versions of one model at the same time.
 func raceForVersions(t *testing.T, number, uri string, n, clients int) {
-	all := startReplicas(t, uri, n)
+	all := startFleet(t, uri, n)
 	callers := all.callers(t, n*clients)
 	callers[0].must(t, "POST", "registered-models/create", map[string]any{"name": "raced"}, nil)
 	each := size(600, 30_000) / len(callers)
@@ -242,7 +242,7 @@ func TestR13_RacesHaveOneWinner(t *testing.T) {
 	t.Parallel()
 	uri := modelstest.PostgreSQL(t)
 	db, _ := modelstest.Open(t, uri)
-	callers := startReplicas(t, uri, 3).callers(t, 6)
+	callers := startFleet(t, uri, 3).callers(t, 6)
 	rounds := size(100, 10_000)
 	m := &moves{t: t, callers: callers, db: db}
 	callers[0].must(t, "POST", "registered-models/create", map[string]any{"name": "moved"}, nil)
@@ -403,7 +403,7 @@ func TestR14_AliasesAreLinearizable(t *testing.T) {
 // calls that explains every answer and in which no call comes before one that had ended when it began.
 func checkRegister(t *testing.T, number, uri string, n int) {
 	const keys, versions, clients = 6, 9, 12
-	callers := startReplicas(t, uri, n).callers(t, clients)
+	callers := startFleet(t, uri, n).callers(t, clients)
 	callers[0].must(t, "POST", "registered-models/create", map[string]any{"name": "register"}, nil)
 	for i := range versions {
 		callers[0].must(t, "POST", "model-versions/create", map[string]any{"name": "register", "source": "s3://bucket/" + strconv.Itoa(i)}, nil)

@@ -37,7 +37,7 @@ func newServer(t testing.TB, uri string, flags ...string) *server {
 	s.url = "http://127.0.0.1:" + strconv.Itoa(s.port)
 	s.args = append([]string{
 		"server", "--backend-store-uri", uri, "--port", strconv.Itoa(s.port),
-		"--artifacts-destination", filepath.Join(s.dir, "artifacts"),
+		"--artifacts-destination", filepath.Join(s.dir, "artifacts"), "--drain-time", "0s",
 	}, flags...)
 	t.Cleanup(func() {
 		if s.running() {

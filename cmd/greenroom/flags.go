@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -42,6 +43,7 @@ type serverFlags struct {
 	auditLog        string
 	maxRequestSize  int64
 	maxArtifactSize int64
+	drainTime       time.Duration
 
 	allowLiveArtifactChanges bool
 	allowedPrefixes          []string
@@ -109,6 +111,7 @@ func (f *serverFlags) define(set *pflag.FlagSet) {
 	set.StringVar(&f.auditLog, "audit-log", "", "file for the audit log's entries as lines of JSON, besides the database; - for standard output; SIGHUP opens it anew")
 	set.Int64Var(&f.maxRequestSize, "max-request-size", mlflowapi.DefaultMaxRequestBytes, "largest JSON request, in bytes")
 	set.Int64Var(&f.maxArtifactSize, "max-artifact-size", 0, "largest artifact that clients may store through the server, in bytes; 0 for no limit")
+	set.DurationVar(&f.drainTime, "drain-time", 5*time.Second, "how long the server still answers after SIGTERM while /readyz says 503, so that load balancers turn away; only if /readyz was asked within the last minute")
 	set.Bool("help", false, "help for server")
 
 	for _, foreign := range foreignFlags() {

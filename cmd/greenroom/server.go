@@ -123,8 +123,10 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	if err != nil {
 		return err
 	}
+	var end ending
 	config := mlflowapi.Config{
-		Version: version, StaticPrefix: f.staticPrefix, Log: log, Artifacts: stores, MaxRequestBytes: f.maxRequestSize, MaxArtifactBytes: f.maxArtifactSize,
+		Stopping: end.isAsked,
+		Version:  version, StaticPrefix: f.staticPrefix, Log: log, Artifacts: stores, MaxRequestBytes: f.maxRequestSize, MaxArtifactBytes: f.maxArtifactSize,
 		Auth: gate.authenticator, TrustedProxies: proxies,
 		PresignedURLs: f.presignedURLs, PublicURL: f.publicURL, DownloadURLTime: f.downloadURLTime,
 		Security: mlflowapi.Security{
@@ -144,7 +146,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	defer inBackground(ctx, digester.Run, func(ctx context.Context) { sweeper.Run(ctx, upkeep.SweepEvery) })()
 
 	server := &http.Server{
-		Handler:           mlflowapi.New(store, config),
+		Handler:           end.handler(mlflowapi.New(store, config)),
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -153,7 +155,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	if err := announce(stdout, f, gate, target, listener.Addr()); err != nil {
 		return err
 	}
-	return runServer(ctx, server, listener, log)
+	return runServer(ctx, server, listener, &end, f.drainTime, log)
 }
 
 // inBackground starts work that ends with ctx, and gives the function that ends it and waits.
@@ -167,25 +169,6 @@ func inBackground(ctx context.Context, work ...func(context.Context)) (stop func
 		cancel()
 		wg.Wait()
 	}
-}
-
-// runServer serves until ctx ends, then lets running requests finish.
-func runServer(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) error {
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
-	case <-ctx.Done():
-	}
-	log.InfoContext(ctx, "stopping: running requests may finish; a second signal ends them", slog.Duration("timeout", shutdownTime))
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		return fmt.Errorf("requests that were still running after %s are broken off: %w", shutdownTime, errors.Join(err, server.Close()))
-	}
-	log.InfoContext(ctx, "stopped")
-	return nil
 }
 
 // artifactRoot is where experiments keep their artifacts by default, by MLflow's rules.
