@@ -131,20 +131,21 @@ type searchExperimentsResponse struct {
 const maxSearchResults = 50000
 
 func (a *API) searchExperiments(ctx context.Context, req *searchExperimentsRequest) (*searchExperimentsResponse, error) {
-	size, offset, err := pageOf(&req.MaxResults, 0, maxSearchResults, req.PageToken)
+	page, err := pageOf(&req.MaxResults, 0, maxSearchResults, req.PageToken)
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.store.SearchExperiments(ctx, models.ViewType(req.ViewType), models.Page{Filter: req.Filter, OrderBy: req.OrderBy, Offset: offset, Limit: size + 1})
+	page.Filter, page.OrderBy = req.Filter, req.OrderBy
+	found, err := a.store.SearchExperiments(ctx, models.ViewType(req.ViewType), page)
 	if err != nil {
 		return nil, err
 	}
 	resp := &searchExperimentsResponse{}
-	found, resp.NextPageToken = nextPage(found, offset, size)
 	for _, e := range found {
 		resp.Experiments = append(resp.Experiments, newExperiment(e))
 	}
-	return resp, nil
+	resp.NextPageToken, err = nextToken(page)
+	return resp, err
 }
 
 type listExperimentsRequest struct {

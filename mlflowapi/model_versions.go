@@ -123,16 +123,17 @@ type searchModelVersionsRequest struct {
 }
 
 func (a *API) searchModelVersions(ctx context.Context, req *searchModelVersionsRequest) (*modelVersionsResponse, error) {
-	size, offset, err := pageOf(req.MaxResults, maxModelVersions, maxModelVersions, req.PageToken)
+	page, err := pageOf(req.MaxResults, maxModelVersions, maxModelVersions, req.PageToken)
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.store.SearchModelVersions(ctx, models.Page{Filter: req.Filter, OrderBy: req.OrderBy, Offset: offset, Limit: size + 1})
+	page.Filter, page.OrderBy = req.Filter, req.OrderBy
+	found, err := a.store.SearchModelVersions(ctx, page)
 	if err != nil {
 		return nil, err
 	}
-	found, next := nextPage(found, offset, size)
-	return &modelVersionsResponse{newModelVersions(found), next}, nil
+	next, err := nextToken(page)
+	return &modelVersionsResponse{newModelVersions(found), next}, err
 }
 
 type getDownloadURIRequest struct {

@@ -117,20 +117,21 @@ type searchRegisteredModelsResponse struct {
 }
 
 func (a *API) searchRegisteredModels(ctx context.Context, req *searchRegisteredModelsRequest) (*searchRegisteredModelsResponse, error) {
-	size, offset, err := pageOf(req.MaxResults, defaultRegisteredModels, maxRegisteredModels, req.PageToken)
+	page, err := pageOf(req.MaxResults, defaultRegisteredModels, maxRegisteredModels, req.PageToken)
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.store.SearchRegisteredModels(ctx, models.Page{Filter: req.Filter, OrderBy: req.OrderBy, Offset: offset, Limit: size + 1})
+	page.Filter, page.OrderBy = req.Filter, req.OrderBy
+	found, err := a.store.SearchRegisteredModels(ctx, page)
 	if err != nil {
 		return nil, err
 	}
 	resp := &searchRegisteredModelsResponse{}
-	found, resp.NextPageToken = nextPage(found, offset, size)
 	for _, m := range found {
 		resp.RegisteredModels = append(resp.RegisteredModels, newRegisteredModel(m))
 	}
-	return resp, nil
+	resp.NextPageToken, err = nextToken(page)
+	return resp, err
 }
 
 type listRegisteredModelsRequest struct {

@@ -185,7 +185,7 @@ type searchRunsResponse struct {
 const defaultRunResults = 1000
 
 func (a *API) searchRuns(ctx context.Context, req *searchRunsRequest) (*searchRunsResponse, error) {
-	size, offset, err := pageOf(req.MaxResults, defaultRunResults, maxSearchResults, req.PageToken)
+	page, err := pageOf(req.MaxResults, defaultRunResults, maxSearchResults, req.PageToken)
 	if err != nil {
 		return nil, err
 	}
@@ -193,18 +193,19 @@ func (a *API) searchRuns(ctx context.Context, req *searchRunsRequest) (*searchRu
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.store.SearchRuns(ctx, experiments, models.ViewType(req.RunViewType), models.Page{Filter: req.Filter, OrderBy: req.OrderBy, Offset: offset, Limit: size + 1})
+	page.Filter, page.OrderBy = req.Filter, req.OrderBy
+	found, err := a.store.SearchRuns(ctx, experiments, models.ViewType(req.RunViewType), page)
 	if err != nil {
 		return nil, err
 	}
 	resp := &searchRunsResponse{}
-	found, resp.NextPageToken = nextPage(found, offset, size)
 	for _, r := range found {
 		out := newRun(r)
 		out.Inputs.ModelInputs = nil // a search leaves them out, as MLflow's does
 		resp.Runs = append(resp.Runs, out)
 	}
-	return resp, nil
+	resp.NextPageToken, err = nextToken(page)
+	return resp, err
 }
 
 // loggedMetric is a metric to log; in a log-batch, clients 3.x put the run's id into each as well.

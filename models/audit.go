@@ -297,7 +297,7 @@ func (s *Store) SearchAudit(ctx context.Context, f AuditFilter) (found []*AuditE
 	if f.Before != "" {
 		where("id < ?", f.Before)
 	}
-	q = q.orderBy(search.Clause{SQL: "id DESC"}).page(Page{Limit: f.Limit})
+	q.add(" ORDER BY id DESC LIMIT ?", f.Limit)
 	err = s.view(ctx, func(t *tx) error {
 		found, err = pick[*AuditEntry](t, q.text.String(), q.args...)
 		return err

@@ -51,6 +51,10 @@ type Experiment struct {
 
 const experimentColumns = "experiments.experiment_id, experiments.name, experiments.artifact_location, experiments.lifecycle_stage, experiments.creation_time, experiments.last_update_time"
 
+func (e *Experiment) columns() []any {
+	return []any{&e.ID, &e.Name, orZero(&e.ArtifactLocation), &e.LifecycleStage, &e.CreationTime, &e.LastUpdateTime}
+}
+
 // CreateExperiment makes an experiment and gives its id. An empty location means a folder of its own under the artifact root.
 func (s *Store) CreateExperiment(ctx context.Context, name, location string, tags []Tag) (id int64, err error) {
 	if err := checkExperimentName(name); err != nil {
@@ -132,14 +136,6 @@ func (s *Store) ExperimentByName(ctx context.Context, name string) (e *Experimen
 	return e, err
 }
 
-// Page is the part of a search's result that is asked for.
-type Page struct {
-	Filter  string
-	OrderBy []string
-	Offset  int
-	Limit   int
-}
-
 // SearchExperiments gives one page of the experiments that match and that the caller may read.
 func (s *Store) SearchExperiments(ctx context.Context, view ViewType, page Page) (found []*Experiment, err error) {
 	where, err := experimentSchema.Where(s.dialect, page.Filter)
@@ -151,8 +147,8 @@ func (s *Store) SearchExperiments(ctx context.Context, view ViewType, page Page)
 		return nil, err
 	}
 	err = s.view(ctx, func(t *tx) error {
-		q := newQuery("SELECT "+experimentColumns+" FROM experiments WHERE experiments.workspace = ? AND experiments.lifecycle_stage IN ?", workspace, view.stages()).and(t.visibleExperiments())
-		found, err = pickPage[*Experiment](t, q, where, order, page)
+		rows := newQuery(" FROM experiments WHERE experiments.workspace = ? AND experiments.lifecycle_stage IN ?", workspace, view.stages()).and(t.visibleExperiments())
+		found, err = pickPage[Experiment](t, listing{experimentColumns, rows, where, order, []any{view}}, page)
 		if err != nil {
 			return err
 		}

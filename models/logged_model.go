@@ -42,6 +42,13 @@ type LoggedModel struct {
 const loggedModelColumns = "logged_models.model_id, logged_models.experiment_id, logged_models.name, logged_models.artifact_location, logged_models.creation_timestamp_ms, " +
 	"logged_models.last_updated_timestamp_ms, logged_models.status, logged_models.lifecycle_stage, logged_models.model_type, logged_models.source_run_id, logged_models.status_message"
 
+func (m *LoggedModel) columns() []any {
+	return []any{
+		&m.ID, &m.ExperimentID, &m.Name, &m.ArtifactLocation, &m.CreationTime,
+		&m.LastUpdateTime, &m.Status, &m.LifecycleStage, &m.ModelType, &m.SourceRunID, &m.StatusMessage,
+	}
+}
+
 // LoggedModelMetric is a value that a run measured on a logged model, perhaps on a dataset. NaN is kept as 0: MLflow's table has no mark for it.
 type LoggedModelMetric struct {
 	ModelID       string
@@ -242,8 +249,8 @@ func (s *Store) SearchLoggedModels(ctx context.Context, want LoggedModelSearch) 
 		if err != nil || len(experiments) == 0 {
 			return err
 		}
-		q := newQuery("SELECT "+loggedModelColumns+" FROM logged_models WHERE logged_models.experiment_id IN ? AND logged_models.lifecycle_stage <> ?", experiments, Deleted)
-		found, err = pickPage[*LoggedModel](t, q, where, order, Page{Offset: want.Offset, Limit: want.Limit})
+		rows := newQuery(" FROM logged_models WHERE logged_models.experiment_id IN ? AND logged_models.lifecycle_stage <> ?", experiments, Deleted)
+		found, err = pickPage[LoggedModel](t, listing{loggedModelColumns, rows, where, order, nil}, Page{Offset: want.Offset, Limit: want.Limit})
 		if err != nil {
 			return err
 		}

@@ -37,6 +37,14 @@ const modelVersionColumns = "model_versions.name, model_versions.version, model_
 	"model_versions.user_id, model_versions.current_stage, model_versions.source, model_versions.storage_location, model_versions.run_id, model_versions.status, " +
 	"model_versions.status_message, model_versions.run_link"
 
+func (v *ModelVersion) columns() []any {
+	return []any{
+		&v.Name, &v.Version, &v.CreationTime, &v.LastUpdatedTime, &v.Description,
+		&v.UserID, &v.CurrentStage, &v.Source, &v.StorageLocation, &v.RunID, &v.Status,
+		&v.StatusMessage, &v.RunLink,
+	}
+}
+
 // statusReady is the status of every version: nothing happens after its creation.
 const statusReady = "READY"
 
@@ -240,8 +248,8 @@ func (s *Store) SearchModelVersions(ctx context.Context, page Page) (found []*Mo
 		return nil, err
 	}
 	err = s.view(ctx, func(t *tx) error {
-		q := newQuery("SELECT "+modelVersionColumns+" FROM model_versions WHERE model_versions.workspace = ? AND model_versions.current_stage <> ?", workspace, stageDeleted).and(t.visibleModels("model_versions.name"))
-		found, err = pickPage[*ModelVersion](t, q, where, order, page)
+		rows := newQuery(" FROM model_versions WHERE model_versions.workspace = ? AND model_versions.current_stage <> ?", workspace, stageDeleted).and(t.visibleModels("model_versions.name"))
+		found, err = pickPage[ModelVersion](t, listing{modelVersionColumns, rows, where, order, nil}, page)
 		if err != nil {
 			return err
 		}

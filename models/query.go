@@ -2,7 +2,7 @@ package models
 
 import (
 	"cmp"
-	"reflect"
+	"database/sql"
 	"slices"
 	"strings"
 
@@ -33,38 +33,26 @@ func (q *query) and(c search.Clause) *query {
 	return q
 }
 
-func (q *query) orderBy(c search.Clause) *query {
-	q.text.WriteString(" ORDER BY ")
-	q.text.WriteString(c.SQL)
-	q.args = append(q.args, c.Args...)
+// add appends SQL and the values for its placeholders.
+func (q *query) add(text string, args ...any) *query {
+	q.text.WriteString(text)
+	q.args = append(q.args, args...)
 	return q
 }
 
-func (q *query) page(p Page) *query {
-	q.text.WriteString(" LIMIT ? OFFSET ?")
-	q.args = append(q.args, p.Limit, p.Offset)
-	return q
-}
-
-// maxBound is how many values one search binds. SQLite takes 32766, PostgreSQL 65535; gorm binds each of a list's.
-const maxBound = 30_000
-
-// pickPage runs a query that has a WHERE already, for one page of the rows that match. A search too large for one statement
-// is the user's mistake.
-func pickPage[T any](t *tx, q *query, where, order search.Clause, p Page) ([]T, error) {
-	q.and(where).orderBy(order).page(p)
-	bound := 0
-	for _, arg := range q.args {
-		if list := reflect.ValueOf(arg); list.Kind() == reflect.Slice {
-			bound += list.Len()
-		} else {
-			bound++
+// each runs a query and calls fn with each of its rows.
+func (t *tx) each(q *query, fn func(*sql.Rows) error) error {
+	rows, err := t.Raw(q.text.String(), q.args...).Rows()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := fn(rows); err != nil {
+			return err
 		}
 	}
-	if bound > maxBound {
-		return nil, invalid("The search compares with %d values; at most %d are possible. Name fewer experiments or datasets, or shorten the filter.", bound, maxBound)
-	}
-	return pick[T](t, q.text.String(), q.args...)
+	return rows.Err()
 }
 
 // chunk bounds how many values one statement binds: SQLite takes 32766, PostgreSQL 65535.

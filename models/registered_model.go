@@ -31,6 +31,10 @@ type Alias struct {
 
 const registeredModelColumns = "registered_models.name, registered_models.creation_time, registered_models.last_updated_time, registered_models.description"
 
+func (m *RegisteredModel) columns() []any {
+	return []any{&m.Name, &m.CreationTime, &m.LastUpdatedTime, &m.Description}
+}
+
 // Limits in characters: those of the columns. MLflow's code lets a model's tag have 100000, which PostgreSQL refuses.
 const (
 	maxModelName     = 256
@@ -117,8 +121,8 @@ func (s *Store) SearchRegisteredModels(ctx context.Context, page Page) (found []
 		return nil, err
 	}
 	err = s.view(ctx, func(t *tx) error {
-		q := newQuery("SELECT "+registeredModelColumns+" FROM registered_models WHERE registered_models.workspace = ?", workspace).and(t.visibleModels("registered_models.name"))
-		found, err = pickPage[*RegisteredModel](t, q, where, order, page)
+		rows := newQuery(" FROM registered_models WHERE registered_models.workspace = ?", workspace).and(t.visibleModels("registered_models.name"))
+		found, err = pickPage[RegisteredModel](t, listing{registeredModelColumns, rows, where, order, nil}, page)
 		if err != nil {
 			return err
 		}

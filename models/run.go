@@ -39,6 +39,10 @@ type Run struct {
 
 const runColumns = "runs.run_uuid, runs.name, runs.user_id, runs.status, runs.start_time, runs.end_time, runs.lifecycle_stage, runs.artifact_uri, runs.experiment_id"
 
+func (r *Run) columns() []any {
+	return []any{&r.ID, &r.Name, &r.UserID, orZero(&r.Status), &r.StartTime, &r.EndTime, &r.LifecycleStage, &r.ArtifactURI, &r.ExperimentID}
+}
+
 // NewRun describes the run to create. An empty Name is taken from the tag mlflow.runName, or made up.
 type NewRun struct {
 	ExperimentID int64
@@ -256,13 +260,14 @@ func (s *Store) SearchRuns(ctx context.Context, experiments []int64, view ViewTy
 	if err != nil {
 		return nil, err
 	}
+	asked := slices.Sorted(slices.Values(experiments))
 	err = s.view(ctx, func(t *tx) error {
 		experiments, err := t.readableExperiments(experiments)
 		if err != nil || len(experiments) == 0 {
 			return err
 		}
-		q := newQuery("SELECT "+runColumns+" FROM runs WHERE runs.experiment_id IN ? AND runs.lifecycle_stage IN ?", experiments, view.stages())
-		found, err = pickPage[*Run](t, q, where, order, page)
+		rows := newQuery(" FROM runs WHERE runs.experiment_id IN ? AND runs.lifecycle_stage IN ?", experiments, view.stages())
+		found, err = pickPage[Run](t, listing{runColumns, rows, where, order, []any{asked, view}}, page)
 		if err != nil {
 			return err
 		}
@@ -295,49 +300,6 @@ func (t *tx) pickActiveRun(id, lock string) (*Run, error) {
 		return nil, invalid("The run %s must be in the 'active' state. Current state is %s.", id, run.LifecycleStage)
 	}
 	return run, err
-}
-
-// loadRuns fills metrics, params, tags, inputs and outputs of all runs with one query for each kind.
-func (t *tx) loadRuns(runs []*Run) error {
-	byID := make(map[string]*Run, len(runs))
-	ids := make([]string, len(runs))
-	for i, r := range runs {
-		byID[r.ID], ids[i] = r, r.ID
-	}
-	return eachChunk(ids, func(ids []string) error {
-		metrics, err := pick[struct {
-			RunUUID string
-			Metric
-		}](t, "SELECT run_uuid, key, value, timestamp, step, is_nan FROM latest_metrics WHERE run_uuid IN ? ORDER BY run_uuid, key", ids)
-		if err != nil {
-			return err
-		}
-		for _, m := range metrics {
-			run := byID[m.RunUUID]
-			run.Metrics = append(run.Metrics, m.Metric)
-		}
-		type pair struct {
-			RunUUID    string
-			Key, Value string
-		}
-		params, err := pick[pair](t, "SELECT run_uuid, key, value FROM params WHERE run_uuid IN ? ORDER BY run_uuid, key", ids)
-		if err != nil {
-			return err
-		}
-		for _, p := range params {
-			run := byID[p.RunUUID]
-			run.Params = append(run.Params, Param{p.Key, p.Value})
-		}
-		tags, err := pick[pair](t, "SELECT run_uuid, key, value FROM tags WHERE run_uuid IN ? ORDER BY run_uuid, key", ids)
-		if err != nil {
-			return err
-		}
-		for _, p := range tags {
-			run := byID[p.RunUUID]
-			run.Tags = append(run.Tags, Tag{p.Key, p.Value})
-		}
-		return t.loadInputsAndOutputs(byID, ids)
-	})
 }
 
 // newID gives 32 lower-case hex digits of a random UUID, MLflow's form of an id.

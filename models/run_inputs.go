@@ -197,44 +197,6 @@ func (t *tx) datasetUUIDs(experiment int64, inputs []DatasetInput) (map[datasetK
 	return uuids, err
 }
 
-// loadInputsAndOutputs fills the datasets and logged models of all runs with one query for each kind.
-func (t *tx) loadInputsAndOutputs(byID map[string]*Run, ids []string) error {
-	tags, err := pick[struct{ InputUUID, Key, Value string }](t, `SELECT i.input_uuid, g.name AS key, g.value
-		FROM inputs i JOIN input_tags g ON g.input_uuid = i.input_uuid
-		WHERE i.destination_type = 'RUN' AND i.destination_id IN ? AND i.source_type = 'DATASET' ORDER BY i.input_uuid, g.name`, ids)
-	if err != nil {
-		return err
-	}
-	tagsOf := map[string][]Tag{}
-	for _, r := range tags {
-		tagsOf[r.InputUUID] = append(tagsOf[r.InputUUID], Tag{r.Key, r.Value})
-	}
-	datasets, err := pick[struct {
-		InputUUID, RunID string
-		Dataset
-	}](t, `SELECT i.input_uuid, i.destination_id AS run_id, d.name, d.digest, d.dataset_source_type AS source_type, d.dataset_source AS source,
-			d.dataset_schema AS schema, d.dataset_profile AS profile
-		FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id
-		WHERE i.destination_type = 'RUN' AND i.destination_id IN ? AND i.source_type = 'DATASET' ORDER BY i.destination_id, d.name, d.digest`, ids)
-	if err != nil {
-		return err
-	}
-	for _, r := range datasets {
-		run := byID[r.RunID]
-		run.DatasetInputs = append(run.DatasetInputs, DatasetInput{r.Dataset, tagsOf[r.InputUUID]})
-	}
-	links, err := t.modelLinks(ids)
-	for _, l := range links {
-		run := byID[l.RunID]
-		if l.SourceType == "RUN_INPUT" {
-			run.ModelInputs = append(run.ModelInputs, ModelInput{l.ModelID})
-		} else {
-			run.ModelOutputs = append(run.ModelOutputs, ModelOutput{l.ModelID, l.Step})
-		}
-	}
-	return err
-}
-
 type modelLink struct {
 	SourceType, RunID, ModelID string
 	Step                       int64

@@ -111,7 +111,7 @@ var runSchema = func() *search.Schema {
 			"dataset": datasets, "datasets": datasets,
 		},
 		Bare:      attributes,
-		Ties:      []search.Term{{Column: "runs.start_time", Desc: true}, {Column: "runs.run_uuid", NotNull: true}},
+		Ties:      []search.Term{{Column: "runs.start_time", Type: search.Int64, Desc: true}, {Column: "runs.run_uuid", NotNull: true}},
 		Blank:     blank,
 		BadClause: badClauseQuoted,
 		ManyParts: manyParts,
@@ -156,9 +156,9 @@ var experimentSchema = func() *search.Schema {
 		Bare:     attributes,
 		ExactOps: true,
 		Default: []search.Term{
-			{Column: "experiments.creation_time", Desc: true}, {Column: "experiments.experiment_id", NotNull: true},
+			{Column: "experiments.creation_time", Type: search.Int64, Desc: true}, {Column: "experiments.experiment_id", Type: search.Int32, NotNull: true},
 		},
-		Ties:          []search.Term{{Column: "experiments.experiment_id", Desc: true, NotNull: true}},
+		Ties:          []search.Term{{Column: "experiments.experiment_id", Type: search.Int32, Desc: true, NotNull: true}},
 		RepeatedOrder: true,
 		Blank:         blank,
 		BadClause:     badClause,
@@ -173,7 +173,7 @@ var registeredModelSchema = func() *search.Schema {
 	name := &search.Field{
 		Column: "registered_models.name", NotNull: true, Ops: textListOps, BadValue: badTextOrList, BadOp: badAttributeOp,
 	}
-	updated := &search.Field{Column: "registered_models.last_updated_time"}
+	updated := &search.Field{Column: "registered_models.last_updated_time", Type: search.Int64}
 	attributes := &search.Group{
 		Name: "attribute", BadKey: badKey, RawKeys: true,
 		Fields: map[string]*search.Field{"name": name},
@@ -225,19 +225,19 @@ var modelVersionSchema = func() *search.Schema {
 		Order: map[string]*search.Field{
 			"name":                   name,
 			"version_number":         version,
-			"creation_timestamp":     {Column: "model_versions.creation_time"},
-			"last_updated_timestamp": {Column: "model_versions.last_updated_time"},
+			"creation_timestamp":     {Column: "model_versions.creation_time", Type: search.Int64},
+			"last_updated_timestamp": {Column: "model_versions.last_updated_time", Type: search.Int64},
 		},
 	}
 	const ofName = "model_version_tags t WHERE t.workspace = model_versions.workspace AND t.name = model_versions.name"
 	tags := registryTags(ofName + " AND t.version = model_versions.version")
 	byName := []search.Term{
-		{Column: "model_versions.name", NotNull: true}, {Column: "model_versions.version", Desc: true, NotNull: true},
+		{Column: "model_versions.name", NotNull: true}, {Column: "model_versions.version", Type: search.Int32, Desc: true, NotNull: true},
 	}
 	return &search.Schema{
 		Groups:    map[string]*search.Group{"attribute": attributes, "tag": tags, "tags": tags},
 		Bare:      attributes,
-		Default:   append([]search.Term{{Column: "model_versions.last_updated_time", Desc: true}}, byName...),
+		Default:   append([]search.Term{{Column: "model_versions.last_updated_time", Type: search.Int64, Desc: true}}, byName...),
 		Ties:      byName,
 		Hidden:    prompts(tags, ofName),
 		Blank:     blank,
@@ -317,7 +317,7 @@ var loggedModelSchema = func() *search.Schema {
 		LooseKeys: true,
 		OpFirst:   true,
 		Ties: []search.Term{
-			{Column: "logged_models.creation_timestamp_ms", Desc: true, NotNull: true}, {Column: "logged_models.model_id", NotNull: true},
+			{Column: "logged_models.creation_timestamp_ms", Type: search.Int64, Desc: true, NotNull: true}, {Column: "logged_models.model_id", NotNull: true},
 		},
 		RepeatedOrder: true,
 		Blank:         notOne,
@@ -402,20 +402,20 @@ type LoggedModelOrder struct {
 }
 
 // loggedModelOrderBy is the order of a search of logged models.
-func loggedModelOrderBy(d search.Dialect, keys []LoggedModelOrder) (search.Clause, error) {
+func loggedModelOrderBy(d search.Dialect, keys []LoggedModelOrder) ([]search.Key, error) {
 	items := make([]search.Item, len(keys))
 	for i, k := range keys {
 		items[i] = search.Item{Identifier: k.FieldName, Desc: k.Descending}
 		switch {
 		case k.FieldName == "":
-			return search.Clause{}, &search.Error{Message: "`field_name` in the `order_by` clause must be specified."}
+			return nil, &search.Error{Message: "`field_name` in the `order_by` clause must be specified."}
 		case k.DatasetDigest != "" && k.DatasetName == "":
-			return search.Clause{}, &search.Error{Message: "`dataset_digest` can only be specified if `dataset_name` is also specified."}
+			return nil, &search.Error{Message: "`dataset_digest` can only be specified if `dataset_name` is also specified."}
 		case k.DatasetName == "":
 			continue
 		}
 		if err := search.CheckText("order_by", k.DatasetName+k.DatasetDigest); err != nil {
-			return search.Clause{}, err
+			return nil, err
 		}
 		within := &search.Clause{SQL: "m.dataset_name = ?", Args: []any{k.DatasetName}}
 		if k.DatasetDigest != "" {

@@ -73,10 +73,11 @@ func (r recorded) ask(s *Store) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	order, err := r.orderBy(s.dialect, schema)
+	keys, err := r.orderBy(s.dialect, schema)
 	if err != nil {
 		return nil, err
 	}
+	order := search.Sort(keys)
 	if where.SQL != "" {
 		base += " AND " + where.SQL
 	}
@@ -84,7 +85,7 @@ func (r recorded) ask(s *Store) ([]string, error) {
 	return ids, s.read.Raw(from+" WHERE "+base+" ORDER BY "+order.SQL, append(where.Args, order.Args...)...).Scan(&ids).Error
 }
 
-func (r recorded) orderBy(d search.Dialect, schema *search.Schema) (search.Clause, error) {
+func (r recorded) orderBy(d search.Dialect, schema *search.Schema) ([]search.Key, error) {
 	if r.Entity == "logged_models" {
 		var items []struct {
 			Field     string `json:"field_name"`
@@ -94,7 +95,7 @@ func (r recorded) orderBy(d search.Dialect, schema *search.Schema) (search.Claus
 		}
 		if r.Order != nil {
 			if err := json.Unmarshal(r.Order, &items); err != nil {
-				return search.Clause{}, err
+				return nil, err
 			}
 		}
 		var keys []LoggedModelOrder
@@ -106,7 +107,7 @@ func (r recorded) orderBy(d search.Dialect, schema *search.Schema) (search.Claus
 	var items []string
 	if r.Order != nil {
 		if err := json.Unmarshal(r.Order, &items); err != nil {
-			return search.Clause{}, err
+			return nil, err
 		}
 	}
 	return schema.OrderBy(d, items)
@@ -319,7 +320,7 @@ func TestSearchTakesTheLargestFilterAllowed(t *testing.T) {
 				t.Fatal(err)
 			}
 			var ids []string
-			if err := s.read.Raw("SELECT run_uuid FROM runs ORDER BY "+order.SQL, order.Args...).Scan(&ids).Error; err != nil {
+			if err := s.read.Raw("SELECT run_uuid FROM runs ORDER BY "+search.Sort(order).SQL, search.Sort(order).Args...).Scan(&ids).Error; err != nil {
 				t.Error(err)
 			}
 		})

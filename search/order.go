@@ -14,32 +14,61 @@ type Item struct {
 	Within     *Clause
 }
 
+// Key is one sort key of an order.
+type Key struct {
+	Clause       // the value
+	Type    Type // of the value
+	Desc    bool
+	NotNull bool // the value is never null; otherwise nulls come last
+	// Column tells that the value is a column of the entity itself, which an index may have in order.
+	Column bool
+}
+
+// By is the key in a list of sort keys, where the value may have another name.
+func (k Key) By(value string) string {
+	direction := map[bool]string{false: " ASC", true: " DESC"}[k.Desc]
+	if k.NotNull {
+		return value + direction
+	}
+	return value + direction + " NULLS LAST"
+}
+
 // OrderBy returns the sort keys for order_by items such as "metrics.loss DESC", followed by the entity's own that make
 // the order complete. Missing values come last in both directions, and before them metrics that are not a number.
-func (s *Schema) OrderBy(d Dialect, items []string) (Clause, error) {
+func (s *Schema) OrderBy(d Dialect, items []string) ([]Key, error) {
 	parsed := make([]Item, len(items))
 	if len(items) > maxOrderItems {
-		return Clause{}, errorf("Invalid order_by: it has %d items; at most %d are allowed", len(items), maxOrderItems)
+		return nil, errorf("Invalid order_by: it has %d items; at most %d are allowed", len(items), maxOrderItems)
 	}
 	for i, item := range items {
 		var err error
 		if parsed[i], err = parseItem(item); err != nil {
-			return Clause{}, err
+			return nil, err
 		}
 	}
 	return s.order(d, parsed, func() string { return list(items) })
 }
 
 // OrderByItems is [Schema.OrderBy] for items that come apart.
-func (s *Schema) OrderByItems(d Dialect, items []Item) (Clause, error) {
+func (s *Schema) OrderByItems(d Dialect, items []Item) ([]Key, error) {
 	names := make([]string, len(items))
 	for i, item := range items {
 		if err := CheckText("order_by", item.Identifier); err != nil {
-			return Clause{}, err
+			return nil, err
 		}
 		names[i] = item.Identifier
 	}
 	return s.order(d, items, func() string { return list(names) })
+}
+
+// Sort is the list of the keys for ORDER BY.
+func Sort(keys []Key) Clause {
+	terms, args := make([]string, len(keys)), []any(nil)
+	for i, k := range keys {
+		terms[i] = k.By(k.SQL)
+		args = append(args, k.Args...)
+	}
+	return Clause{SQL: strings.Join(terms, ", "), Args: args}
 }
 
 // parseItem reads `identifier [ASC|DESC]`.
@@ -72,23 +101,13 @@ func parseItem(item string) (Item, error) {
 }
 
 // order makes the sort keys. Columns are told apart by their SQL and, where users make the keys, by the key.
-func (s *Schema) order(d Dialect, items []Item, printed func() string) (Clause, error) {
+func (s *Schema) order(d Dialect, items []Item, printed func() string) ([]Key, error) {
 	if len(items) > maxOrderItems {
-		return Clause{}, errorf("Invalid order_by: it has %d items; at most %d are allowed", len(items), maxOrderItems)
+		return nil, errorf("Invalid order_by: it has %d items; at most %d are allowed", len(items), maxOrderItems)
 	}
 	type sortKey struct{ column, key string }
 	seen := map[sortKey]bool{}
-	sql, args := &strings.Builder{}, []any(nil)
-	add := func(column string, desc, notNull bool) {
-		if sql.Len() > 0 {
-			sql.WriteString(", ")
-		}
-		sql.WriteString(column)
-		sql.WriteString(map[bool]string{false: " ASC", true: " DESC"}[desc])
-		if !notNull {
-			sql.WriteString(" NULLS LAST")
-		}
-	}
+	var keys []Key
 	terms := s.Ties
 	if len(items) == 0 && s.Default != nil {
 		terms = append(append([]Term(nil), s.Default...), s.Ties...)
@@ -97,7 +116,7 @@ func (s *Schema) order(d Dialect, items []Item, printed func() string) (Clause, 
 		identifier := item.Identifier
 		id, message, names := s.resolve(identifier, true)
 		if message != "" {
-			return Clause{}, errorAt(identifier, 0, message.fill(names...))
+			return nil, errorAt(identifier, 0, message.fill(names...))
 		}
 		f := id.field
 		k := sortKey{column: f.Column}
@@ -108,26 +127,26 @@ func (s *Schema) order(d Dialect, items []Item, printed func() string) (Clause, 
 			if s.RepeatedOrder {
 				continue
 			}
-			return Clause{}, errorf("`order_by` contains duplicate fields: %s", printed())
+			return nil, errorf("`order_by` contains duplicate fields: %s", printed())
 		}
 		seen[k] = true
 		if f.From == "" {
-			add(f.Column, item.Desc, f.NotNull)
+			keys = append(keys, Key{Clause{SQL: f.Column}, f.Type, item.Desc, f.NotNull, true})
 			continue
 		}
-		add(f.sortValue(d, item), item.Desc, false)
-		args = append(args, id.key)
+		args := []any{id.key}
 		if item.Within != nil {
 			args = append(args, item.Within.Args...)
 		}
+		keys = append(keys, Key{Clause{f.sortValue(d, item), args}, f.Type, item.Desc, false, false})
 	}
 	for _, t := range terms {
 		if k := (sortKey{column: t.Column}); !seen[k] {
 			seen[k] = true
-			add(t.Column, t.Desc, t.NotNull)
+			keys = append(keys, Key{Clause{SQL: t.Column}, t.Type, t.Desc, t.NotNull, true})
 		}
 	}
-	return Clause{SQL: sql.String(), Args: args}, nil
+	return keys, nil
 }
 
 // sortValue is the subquery for the value of a key. What is not a number is an infinity that sorts after all numbers:

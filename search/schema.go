@@ -131,6 +131,7 @@ type Field struct {
 // Term is a sort key of the Schema's own.
 type Term struct {
 	Column  string
+	Type    Type
 	Desc    bool
 	NotNull bool
 }

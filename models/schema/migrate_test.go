@@ -19,7 +19,7 @@ import (
 
 var options = schema.Options{ArtifactLocation: "mlflow-artifacts:/0", URI: "postgresql://ann:secret@db/mlflow"}
 
-var allPending = []string{"0001_version_creations.sql", "0002_identity.sql", "0003_audit_append_only.sql", "0004_artifacts.sql"}
+var allPending = []string{"0001_version_creations.sql", "0002_identity.sql", "0003_audit_append_only.sql", "0004_artifacts.sql", "0005_search.sql"}
 
 func TestMigrate_PreparesAnEmptyDatabase(t *testing.T) {
 	modelstest.RunEmpty(t, func(t *testing.T, uri string) {
@@ -89,7 +89,7 @@ func TestMigrate_AddsWhatADatabaseOfMLflowsLacks(t *testing.T) {
 	} {
 		dropOurs.WriteString("DROP TABLE greenroom_" + name + ";")
 	}
-	dropOurs.WriteString("DROP INDEX greenroom_model_versions_live;")
+	dropOurs.WriteString("DROP INDEX greenroom_model_versions_live; DROP INDEX greenroom_runs_by_start;")
 	lacks := map[string]string{
 		"our tables":               dropOurs.String(),
 		"experiment 0":             "DELETE FROM experiments",
