@@ -25,6 +25,7 @@ ID = "0123456789abcdef0123456789abcdef"
         ({"tags": [{"key": "greenroom.digest", "value": "sha256:0"}], "version": "1"}, {"version": "1"}),
         ({"metrics": [{"key": "b"}, {"key": "a"}]}, {"metrics": [{"key": "b"}, {"key": "a"}]}),
         ({"next_page_token": "eyJvZmZzZXQiOiAyfQ=="}, {"next_page_token": {"token": {"offset": 2}}}),
+        ({"next_page_token": "eyJvZmZzZXQiOiAyLCAiZ3JlZW5yb29tIjoge319"}, {"next_page_token": {"token": {"offset": 2}}}),
         ({"message": "Valid keys are '{'b', 'a'}'"}, {"message": "Valid keys are '{'a', 'b'}'"}),
         ({"message": "No Experiment with id=7 exists"}, {"message": "No Experiment with id=<exp> exists"}),
         ({"message": "exists. Error: (sqlite3.IntegrityError) UNIQUE\n[SQL: …]"}, {"message": "exists."}),
