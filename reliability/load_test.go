@@ -27,7 +27,11 @@ type load struct {
 	// stopping asks the writers to end after the write they are at.
 	stopping atomic.Bool
 
-	attempted, acknowledged, refused atomic.Int64
+	acknowledged, refused atomic.Int64
+
+	pauses sync.Mutex // guards what follows
+	last   time.Time
+	pause  time.Duration
 
 	done sync.WaitGroup
 }
@@ -77,6 +81,25 @@ func (l *load) kill(s *server) {
 	l.dying.Store(true)
 	s.kill()
 	l.done.Wait()
+}
+
+// answered counts an acknowledgement.
+func (l *load) answered() {
+	l.acknowledged.Add(1)
+	l.pauses.Lock()
+	defer l.pauses.Unlock()
+	now := time.Now()
+	if !l.last.IsZero() {
+		l.pause = max(l.pause, now.Sub(l.last))
+	}
+	l.last = now
+}
+
+// longest is the longest time without an acknowledgement between two.
+func (l *load) longest() time.Duration {
+	l.pauses.Lock()
+	defer l.pauses.Unlock()
+	return l.pause
 }
 
 // waitFor waits for that many more acknowledgements.
@@ -139,7 +162,6 @@ func (w *writer) send(attempt write, path string, fields, answer any, acknowledg
 		w.t.Errorf("journal: %v", err)
 		return false
 	}
-	w.attempted.Add(1)
 	status, text, err := w.caller.call(http.MethodPost, path, fields, answer)
 	switch {
 	case err != nil && w.dying.Load():
@@ -157,7 +179,7 @@ func (w *writer) send(attempt write, path string, fields, answer any, acknowledg
 		return false
 	}
 	w.page.acknowledge(attempt.ID, acknowledged())
-	w.acknowledged.Add(1)
+	w.answered()
 	return true
 }
 

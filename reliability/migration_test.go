@@ -141,6 +141,13 @@ func copySQLite(t testing.TB, uri string) string {
 	return to
 }
 
+// copyPostgreSQL copies a database once nobody uses it any more.
+func copyPostgreSQL(t testing.TB, c *modelstest.Cluster, uri string) string {
+	t.Helper()
+	waitUnused(t, uri)
+	return c.Copy(uri)
+}
+
 // migrated starts the server on a database, undisturbed, and stops it; it gives the time until it was ready.
 func migrated(s *server, uri string) time.Duration {
 	s.t.Helper()
@@ -234,7 +241,7 @@ func waitForBytes(t testing.TB, s *server, uri string, r *rand.Rand) {
 		return sum
 	}
 	enough := size() + 1 + r.Int64N(1<<20)
-	for ready := time.Now(); size() < enough; {
+	for ready := time.Now(); size() < enough && s.running(); {
 		if time.Since(ready) > 5*time.Millisecond {
 			if s.ready() {
 				return
@@ -245,7 +252,7 @@ func waitForBytes(t testing.TB, s *server, uri string, r *rand.Rand) {
 }
 
 // settings let PostgreSQL make and remove databases fast; it is not PostgreSQL that is killed here.
-var settings = []string{"fsync = off", "full_page_writes = off"}
+var settings = []string{"fsync = off", "full_page_writes = off", "autovacuum = off"}
 
 func TestR25_MigrationsOnPostgreSQLBrokenAtEachStepEndMigrated(t *testing.T) {
 	t.Parallel()
@@ -258,7 +265,7 @@ func TestR25_MigrationsOnPostgreSQLBrokenAtEachStepEndMigrated(t *testing.T) {
 			origin.make(t, before)
 		}
 		untouched := postgresState(t, cluster, before)
-		reference := cluster.Copy(before)
+		reference := copyPostgreSQL(t, cluster, before)
 		count := breakAt(t, reference, 0, "")
 		window := migrated(s, reference)
 		steps := count()
@@ -278,17 +285,17 @@ func TestR25_MigrationsOnPostgreSQLBrokenAtEachStepEndMigrated(t *testing.T) {
 		}
 		kills, failures, moments := min(size(2, steps), steps), min(size(1, 20), steps), size(1, 50)
 		for _, n := range r.Perm(steps)[:kills] {
-			uri := cluster.Copy(before)
+			uri := copyPostgreSQL(t, cluster, before)
 			killAtStep(t, s, uri, n+1)
 			mend(uri, fmt.Sprintf("killed at step %d of %d", n+1, steps), untouched)
 		}
 		for _, n := range r.Perm(steps)[:failures] {
-			uri := cluster.Copy(before)
+			uri := copyPostgreSQL(t, cluster, before)
 			failAtStep(t, s, uri, n+1)
 			mend(uri, fmt.Sprintf("whose step %d of %d failed", n+1, steps), untouched)
 		}
 		for range moments {
-			uri := cluster.Copy(before)
+			uri := copyPostgreSQL(t, cluster, before)
 			s.on(uri)
 			s.launch()
 			time.Sleep(between(r, 0, window))
@@ -427,17 +434,14 @@ func TestR25_ReplicasThatStartTogetherMigrateOnce(t *testing.T) {
 		for _, s := range servers {
 			s.waitReady()
 		}
+		if got := count(); got < steps || round%2 == 0 && got != steps {
+			t.Errorf("round %d: %d steps were made, want %d: those of one migration", round, got, steps)
+		}
+		wantState(t, fmt.Sprintf("round %d", round), postgresState(t, cluster, uri), want)
 		useTogether(t, servers)
 		for _, s := range servers {
 			s.stop()
 		}
-		if got := count(); got < steps || round%2 == 0 && got != steps {
-			t.Errorf("round %d: %d steps were made, want %d: those of one migration", round, got, steps)
-		}
-		db, _ := modelstest.Open(t, uri)
-		removeRuns(t, db)
-		db.Close()
-		wantState(t, fmt.Sprintf("round %d", round), postgresState(t, cluster, uri), want)
 		if t.Failed() {
 			t.FailNow()
 		}
@@ -462,15 +466,12 @@ func TestR25_ProcessesThatStartTogetherOnOneSQLiteFileAllServe(t *testing.T) {
 		for _, s := range servers {
 			s.waitReady()
 		}
+		wantState(t, fmt.Sprintf("round %d", round), sqliteState(t, uri), want)
 		useTogether(t, servers)
 		for _, s := range servers {
 			s.stop()
 		}
 		checkFile(t, uri)
-		db, _ := modelstest.Open(t, uri)
-		removeRuns(t, db)
-		db.Close()
-		wantState(t, fmt.Sprintf("round %d", round), sqliteState(t, uri), want)
 		if t.Failed() {
 			t.FailNow()
 		}
@@ -503,15 +504,5 @@ func useTogether(t testing.TB, servers []*server) {
 		next.must(t, "GET", "runs/get?run_id="+made.Run.Info.RunID, nil, nil)
 		c.close()
 		next.close()
-	}
-}
-
-// removeRuns takes away what useTogether has made.
-func removeRuns(t testing.TB, db *sql.DB) {
-	t.Helper()
-	for _, statement := range []string{"DELETE FROM tags", "DELETE FROM runs"} {
-		if _, err := db.Exec(statement); err != nil {
-			t.Fatal(err)
-		}
 	}
 }

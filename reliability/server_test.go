@@ -58,8 +58,8 @@ func startServer(t testing.TB, uri string, flags ...string) *server {
 	return s
 }
 
-// on gives the server, while it does not run, another database.
-func (s *server) on(uri string) { s.args[2] = uri }
+// on gives the server, while it does not run, another database and an empty output.
+func (s *server) on(uri string) { s.args[2], s.output = uri, new(output) }
 
 // launch starts the process and does not wait.
 func (s *server) launch() {
