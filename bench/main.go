@@ -99,7 +99,7 @@ func parse(arguments []string, errs io.Writer) (options, error) {
 	if o.points, err = sizes("-points", *points, 1000); err != nil {
 		return o, err
 	}
-	if o.versions, err = sizes("-versions", *versions, (registryWorkers+1)*versionsOfModel); err != nil {
+	if o.versions, err = sizes("-versions", *versions, registryWorkers*versionsOfModel); err != nil {
 		return o, err
 	}
 	return o, nil

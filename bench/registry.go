@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // versionsOfModel is how many versions each seeded model has.
@@ -26,7 +27,7 @@ func (e *env) registryWorkloads() []workload {
 	for i, n := range e.versions {
 		w := registry(fmt.Sprintf("search the %d versions of a model among %s", versionsOfModel, plain(float64(n))), nil,
 			func(m *seededModel) step { return m.searchVersions })
-		w.prepare = prepareRegistry(n/versionsOfModel, func(m *seededModel) step { return m.searchVersions })
+		w.prepare = prepareRegistry(plain(float64(n)), n/versionsOfModel, func(m *seededModel) step { return m.searchVersions })
 		if i == 0 {
 			w.figures[0].targets = []target{atLeast("", 20, mlflow)}
 		} else {
@@ -37,19 +38,20 @@ func (e *env) registryWorkloads() []workload {
 	return all
 }
 
+// registry is a request about models of its own: what other workloads create does not weigh on it.
 func registry(what string, targets []target, do func(*seededModel) step) workload {
 	return workload{
 		name:    fmt.Sprintf("registry: %s, c=%d", what, registryWorkers),
 		figures: []figure{{unit: perSecond, targets: targets}},
 		peers:   []string{mlflow},
-		prepare: prepareRegistry(registryWorkers, do),
+		prepare: prepareRegistry(strings.ReplaceAll(what, " ", "-"), registryWorkers, do),
 	}
 }
 
-// prepareRegistry fills the registry with models, and measures a request that each worker sends about a model of its own.
-func prepareRegistry(models int, do func(*seededModel) step) func(ctx context.Context, s *server) (round, error) {
+// prepareRegistry fills the registry with models whose names begin alike, and measures a request that each worker sends about a model of its own.
+func prepareRegistry(prefix string, models int, do func(*seededModel) step) func(ctx context.Context, s *server) (round, error) {
 	return func(ctx context.Context, s *server) (round, error) {
-		seeded, err := s.seededModels(ctx, models)
+		seeded, err := s.seededModels(ctx, prefix, models)
 		if err != nil {
 			return nil, err
 		}
@@ -238,12 +240,9 @@ func (m *seededModel) check(c *client) error {
 	return m.resolveAlias(c, 0, 0)
 }
 
-// seededModels are n models with 100 versions each, made once for each server and number. Version 1 is in Production and
+// seededModels are n models with 100 versions each. Version 1 is in Production and
 // version 2 in Archived; the alias champion names version 1.
-func (s *server) seededModels(ctx context.Context, n int) ([]*seededModel, error) {
-	if made, ok := s.models[n]; ok {
-		return made, nil
-	}
+func (s *server) seededModels(ctx context.Context, prefix string, n int) ([]*seededModel, error) {
 	runs, err := newRuns(ctx, s, 1)
 	if err != nil {
 		return nil, err
@@ -257,7 +256,7 @@ func (s *server) seededModels(ctx context.Context, n int) ([]*seededModel, error
 	var all []*seededModel
 	for i := range n {
 		m := &seededModel{
-			name: fmt.Sprintf("model-%d-%d", n, i), run: runs[0], source: source,
+			name: fmt.Sprintf("%s-%d", prefix, i), run: runs[0], source: source,
 			versions: versionsOfModel, stage: "Production", champion: 1, answers: map[string]*repeated{},
 		}
 		all = append(all, m)
@@ -274,7 +273,6 @@ func (s *server) seededModels(ctx context.Context, n int) ([]*seededModel, error
 	if err := s.storage.insert(ctx, models, versions, aliases); err != nil {
 		return nil, fmt.Errorf("seed %s with models: %w", s.name, err)
 	}
-	s.models[n] = all
 	return all, nil
 }
 

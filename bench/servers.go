@@ -76,7 +76,6 @@ type server struct {
 	// What was put into its tables, by what it is.
 	seeded    map[string]seededExperiment
 	histories map[string][]string
-	models    map[int][]*seededModel
 }
 
 // start starts a product on fresh storage and waits until it answers a question about the database.
@@ -96,7 +95,7 @@ func (e *env) start(ctx context.Context, p *product, engine string) (*server, er
 	defer log.Close()
 	s := &server{
 		product: p, storage: st, env: e, base: fmt.Sprintf("http://127.0.0.1:%d", port), ended: make(chan struct{}), seeded: map[string]seededExperiment{},
-		histories: map[string][]string{}, models: map[int][]*seededModel{},
+		histories: map[string][]string{},
 	}
 	s.cmd = exec.Command(p.program, p.arguments(st, port)...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = st.dir, log, log
