@@ -303,6 +303,7 @@ const (
 	sqliteConstraintPrimaryKey = 1555
 	sqliteConstraintUnique     = 2067
 	sqliteBusy                 = 5
+	sqliteIOErr                = 10
 	sqliteFull                 = 13
 )
 
@@ -353,7 +354,7 @@ func explain(err error) error {
 	state, code := sqlState(err), sqliteCode(err)
 	switch {
 	case isDisconnect(err), strings.HasPrefix(state, "08"), strings.HasPrefix(state, "57P"), strings.HasPrefix(state, "53"),
-		code&0xff == sqliteBusy, code&0xff == sqliteFull:
+		code&0xff == sqliteBusy, code&0xff == sqliteIOErr, code&0xff == sqliteFull:
 		return errors.Join(&Error{TemporarilyUnavailable, "The database cannot take the request now; try again. The server's log has the cause."}, err)
 	case strings.HasPrefix(state, "22"):
 		return errors.Join(&Error{BadRequest, "The database refused a value of the request: " + refusal(err)}, err)

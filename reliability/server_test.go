@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +26,9 @@ type server struct {
 	args []string
 	env  []string
 	dir  string
+
+	under []string   // a program that starts it, with its arguments
+	files []*os.File // which that gets, from file descriptor 3 on
 
 	process *exec.Cmd
 	ended   chan struct{} // closed when the process has ended
@@ -64,7 +69,9 @@ func (s *server) on(uri string) { s.args[2], s.output = uri, new(output) }
 // launch starts the process and does not wait.
 func (s *server) launch() {
 	s.t.Helper()
-	s.process = exec.Command(binary, s.args...)
+	command := slices.Concat(s.under, []string{binary}, s.args)
+	s.process = exec.Command(command[0], command[1:]...)
+	s.process.ExtraFiles = s.files
 	s.process.Dir, s.process.Env = s.dir, s.env
 	s.process.Stdout, s.process.Stderr = s.output, s.output
 	s.process.SysProcAttr = mortal()

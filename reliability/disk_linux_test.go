@@ -1,0 +1,152 @@
+package reliability_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"greenroom/models/modelstest"
+)
+
+// confine builds the program that starts a server whose disk the test controls.
+func confine(t testing.TB) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "confined")
+	build := exec.Command("go", "build", "-o", program, "./confined")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build confined: %v\n%s", err, output)
+	}
+	return program
+}
+
+// startWatched starts a server by the program confined, and gives the disk that all files below the folder are on.
+func (s *server) startWatched(program, folder string) *faultyDisk {
+	s.t.Helper()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "listener"), os.NewFile(uintptr(pair[1]), "listener")
+	defer ours.Close()
+	s.under, s.files = []string{program, "-watched"}, []*os.File{theirs}
+	s.launch()
+	theirs.Close()
+	s.under, s.files = nil, nil
+	disk := newFaultyDisk(s.t, folder, ours)
+	s.waitReady()
+	return disk
+}
+
+// namedFault is a rule for one round, made anew for it.
+type namedFault struct {
+	name  string
+	errno syscall.Errno
+	picks func(n int, call change) bool
+}
+
+// faults are those of R7: the n-th call fails; the first of each kind fails; from the n-th on, all fail.
+func faults() []namedFault {
+	var all []namedFault
+	add := func(name string, picks func() func(int, change) bool) {
+		for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
+			all = append(all, namedFault{fmt.Sprintf("%s, %v", name, errno), errno, picks()})
+		}
+	}
+	for i := range size(4, 500) {
+		n := i + 1
+		if !*full {
+			n = 1 + 7*i*i
+		}
+		add(fmt.Sprintf("call %d", n), func() func(int, change) bool {
+			return func(seen int, _ change) bool { return seen == n }
+		})
+	}
+	for _, first := range []change{
+		{"fsync", "*/greenroom.db-wal"},
+		{"pwrite", "*/greenroom.db"},
+		{"fsync", "*/greenroom.db"},
+		{"renameat", "*/artifacts/*"},
+		{"fsync", "*/artifacts/.greenroom-uploads/*"},
+		{"fsync", "*/artifacts/*"},
+	} {
+		add("first "+first.String(), func() func(int, change) bool {
+			at := 0
+			return func(seen int, call change) bool {
+				if fits, err := filepath.Match(first.path, call.path); at == 0 && fits && err == nil && call.name == first.name {
+					at = seen // the same call again, if it was interrupted
+				}
+				return at == seen
+			}
+		})
+	}
+	for i := range size(1, 50) {
+		add(fmt.Sprintf("all from call %d on", 10*i+1), func() func(int, change) bool {
+			return func(seen int, _ change) bool { return seen > 10*i }
+		})
+	}
+	return all
+}
+
+// TestR7_DiskErrorsLoseNothing fails one call after the other by which the server changes its files, while it is written to.
+// The server goes on by itself, and what it acknowledged is there, also after a kill.
+func TestR7_DiskErrorsLoseNothing(t *testing.T) {
+	t.Parallel()
+	r, j, program := random(t), newJournal(t), confine(t)
+	uri := modelstest.EmptySQLite(t)
+	s := startServer(t, uri)
+	s.kill()
+	f := newFiles()
+	hit := map[string]int{}
+	all := faults()
+	var refused int64
+	for round, fault := range all {
+		scope := "r" + strconv.Itoa(round)
+		disk := s.startWatched(program, filepath.Dir(s.dir))
+		l := startLoad(t, s, j, scope, writers/2, r, true)
+		uploads := f.start(t, s.url, scope, 2, r.Uint64())
+		disk.fail(fault.errno, fault.picks)
+		eventually(t, fault.name+" comes", disk.hasFailed)
+		for _, call := range disk.heal() {
+			hit[call]++
+		}
+		l.waitFor(writers)
+		uploads.waitFor(4)
+		uploads.end()
+		l.end()
+		refused += l.refused.Load() + uploads.refused.Load()
+		checkRound(t, s, uri, j, scope)
+		f.check(t, fault.name, s.url, scope)
+		s.kill()
+		<-disk.closed
+		checkFile(t, uri)
+		s.start()
+		checkRound(t, s, uri, j, scope)
+		f.check(t, fault.name+" and a kill", s.url, scope)
+		s.kill()
+		if t.Failed() {
+			t.Fatal(fault.name)
+		}
+	}
+	sum := mustHold(t, "in the end", j.read(""), inDatabase(t, uri, ""))
+	report(t, "R7", "faults", len(all), "attempted", sum.attempted, "acknowledged", sum.acknowledged, "refused", refused, "lost", sum.lost,
+		"files_acknowledged", f.acknowledged, "failed", counted(hit))
+}
+
+// counted shows how often each was seen.
+func counted(seen map[string]int) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		all = append(all, name+":"+strconv.Itoa(seen[name]))
+	}
+	return strings.Join(all, ",")
+}

@@ -1,0 +1,141 @@
+package reliability_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const artifactPath = "/api/2.0/mlflow-artifacts/artifacts/"
+
+// files is the journal of artifacts.
+type files struct {
+	mu sync.Mutex
+	// possible are the digests of the contents that a path may have, "" for no file.
+	possible     map[string]map[string]bool
+	acknowledged int
+}
+
+func newFiles() *files { return &files{possible: map[string]map[string]bool{}} }
+
+func (f *files) attempt(path, digest string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.possible[path] == nil {
+		f.possible[path] = map[string]bool{"": true}
+	}
+	f.possible[path][digest] = true
+}
+
+func (f *files) acknowledge(path, digest string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.possible[path] = map[string]bool{digest: true}
+	f.acknowledged++
+}
+
+// uploads is a round of clients that upload, replace and delete files below a folder.
+type uploads struct {
+	t                     testing.TB
+	stopping              atomic.Bool
+	acknowledged, refused atomic.Int64
+	done                  sync.WaitGroup
+}
+
+func (f *files) start(t testing.TB, url, scope string, n int, seed uint64) *uploads {
+	u := &uploads{t: t}
+	for i := range n {
+		u.done.Go(func() {
+			client := &http.Client{Transport: &http.Transport{}, Timeout: deadline}
+			defer client.CloseIdleConnections()
+			random := rand.New(rand.NewPCG(seed, uint64(i)))
+			for !u.stopping.Load() {
+				path := fmt.Sprintf("%s/w%d/%d.bin", scope, i, random.IntN(20))
+				method, content, digest := http.MethodPut, make([]byte, 1+random.IntN(300_000)), ""
+				if random.IntN(5) == 0 {
+					method, content = http.MethodDelete, nil
+				} else {
+					rand.NewChaCha8([32]byte{byte(i), byte(random.Uint32()), byte(random.Uint32())}).Read(content)
+					digest = fmt.Sprintf("%x", sha256.Sum256(content))
+				}
+				f.attempt(path, digest)
+				status, answer, err := exchange(client, method, url+artifactPath+path, content)
+				switch {
+				case err != nil:
+					t.Errorf("%s %s: %v", method, path, err)
+					return
+				case status == http.StatusOK:
+					f.acknowledge(path, digest)
+					u.acknowledged.Add(1)
+				case method == http.MethodDelete && status == http.StatusNotFound:
+				case status >= 500 && json.Valid(answer):
+					u.refused.Add(1)
+					time.Sleep(pace)
+				default:
+					t.Errorf("%s %s: %d %s", method, path, status, answer)
+					return
+				}
+			}
+		})
+	}
+	return u
+}
+
+func (u *uploads) end() {
+	u.stopping.Store(true)
+	u.done.Wait()
+}
+
+func (u *uploads) waitFor(more int64) {
+	u.t.Helper()
+	enough := u.acknowledged.Load() + more
+	eventually(u.t, strconv.FormatInt(more, 10)+" changes of files are acknowledged", func() bool { return u.acknowledged.Load() >= enough })
+}
+
+// check looks at each file of a round, and from then on expects what is there.
+func (f *files) check(t testing.TB, what, url, scope string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{}, Timeout: deadline}
+	defer client.CloseIdleConnections()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for path, possible := range f.possible {
+		if !strings.HasPrefix(path, scope+"/") {
+			continue
+		}
+		status, content, err := exchange(client, http.MethodGet, url+artifactPath+path, nil)
+		digest := ""
+		if status == http.StatusOK {
+			digest = fmt.Sprintf("%x", sha256.Sum256(content))
+		}
+		if err != nil || status != http.StatusOK && status != http.StatusNotFound || !possible[digest] {
+			t.Errorf("%s: %s: %d, %d bytes, %v: none of the %d contents that it may have", what, path, status, len(content), err, len(possible))
+		}
+		f.possible[path] = map[string]bool{digest: true}
+	}
+}
+
+// exchange sends one plain request.
+func exchange(client *http.Client, method, url string, content []byte) (status int, answer []byte, err error) {
+	request, err := http.NewRequest(method, url, bytes.NewReader(content))
+	if err != nil {
+		return 0, nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	answer, err = io.ReadAll(response.Body)
+	return response.StatusCode, answer, err
+}
