@@ -1,0 +1,165 @@
+package reliability_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"greenroom/models/modelstest"
+)
+
+// memory is what a server has resident now, in bytes.
+func (s *server) memory() int64 {
+	s.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.Process.Pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, found := strings.CutPrefix(line, "VmRSS:"); found {
+			kib, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return kib << 10
+		}
+	}
+	s.t.Fatal("no VmRSS")
+	return 0
+}
+
+// TestR20_WhatIsTooLargeIsRefused sends what is just beyond each limit, and what unpacks or parses to more than it looks.
+func TestR20_WhatIsTooLargeIsRefused(t *testing.T) {
+	const limit = 8 << 20
+	s := startServer(t, modelstest.EmptySQLite(t), "--max-request-size", strconv.Itoa(limit), "--max-artifact-size", strconv.Itoa(limit))
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}, Timeout: deadline}
+	const create = "/api/2.0/mlflow/experiments/create"
+	keys := new(strings.Builder)
+	for i := range 300_000 {
+		fmt.Fprintf(keys, `"k%d":1,`, i)
+	}
+	var bomb bytes.Buffer
+	packed := gzip.NewWriter(&bomb)
+	if _, err := io.Copy(packed, io.LimitReader(zeros{}, 100<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := packed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cases := []struct {
+		name   string
+		method string
+		path   string
+		header http.Header
+		body   []byte
+		want   int
+	}{
+		{"a JSON body 1 byte too long", "POST", create, nil, bytes.Repeat([]byte(" "), limit+1), 413},
+		{"a file 1 byte too long", "PUT", artifactPath + "a.bin", nil, make([]byte, limit+1), 413},
+		{"a header of 1 MB", "GET", "/version", http.Header{"X-Long": {strings.Repeat("a", 1<<20)}}, nil, 431},
+		{"a URL of 1 MB", "GET", "/version?" + strings.Repeat("a", 1<<20), nil, nil, 431},
+		{"nesting of 100,000 levels", "POST", create, nil, []byte(`{"name":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + "}"), 400},
+		{"300,000 names", "POST", create, nil, []byte("{" + keys.String() + `"name":5}`), 400},
+		{"a gzip bomb", "POST", create, http.Header{"Content-Encoding": {"gzip"}}, bomb.Bytes(), 400},
+		{"a filter of 1 MB", "POST", "/api/2.0/mlflow/runs/search", nil, []byte(`{"experiment_ids":["0"],"filter":"` + strings.Repeat("a", 1<<20) + `"}`), 400},
+	}
+	before := s.memory()
+	var took durations
+	for _, c := range cases {
+		request, err := http.NewRequest(c.method, s.url+c.path, bytes.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", "application/json")
+		for name, values := range c.header {
+			request.Header[name] = values
+		}
+		begin := time.Now()
+		response, err := client.Do(request)
+		took = append(took, time.Since(begin))
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		answer, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if response.StatusCode != c.want || err != nil {
+			t.Errorf("%s: %d %.200q %v, want %d", c.name, response.StatusCode, answer, err, c.want)
+		}
+	}
+	report(t, "R20", "limits", len(cases), "median", took.median(), "max", took.worst(), "memory_growth", strconv.FormatInt((s.memory()-before)>>20, 10)+"MiB")
+	s.stop()
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// TestR19_SlowReadersHoldNoMemory starts downloads that nobody reads on, and asks other things meanwhile.
+func TestR19_SlowReadersHoldNoMemory(t *testing.T) {
+	s := startServer(t, modelstest.EmptySQLite(t))
+	folder := filepath.Join(s.dir, "artifacts", "big")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "2g.bin"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(folder, "2g.bin"), 2<<30); err != nil { // sparse
+		t.Fatal(err)
+	}
+	transport := &http.Transport{ReadBufferSize: 4 << 10}
+	defer transport.CloseIdleConnections()
+	before, n := s.memory(), size(20, 200)
+	for range n {
+		response, err := transport.RoundTrip(mustRequest(t, "GET", s.url+artifactPath+"big/2g.bin"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if _, err := io.ReadFull(response.Body, make([]byte, 1000)); err != nil || response.StatusCode != http.StatusOK {
+			t.Fatalf("%d %v", response.StatusCode, err)
+		}
+	}
+	growth := s.memory() - before
+	median, worst := others(t, s, 200)
+	report(t, "R19", "readers", n, "memory_growth", strconv.FormatInt(growth>>20, 10)+"MiB", "others_median", median, "others_max", worst)
+	if growth > 64<<20+int64(n)<<20 {
+		t.Errorf("%d slow readers hold %d MiB", n, growth>>20)
+	}
+	s.kill()
+}
+
+func mustRequest(t testing.TB, method, url string) *http.Request {
+	t.Helper()
+	request, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return request
+}
+
+// others makes requests that have to succeed, and gives how long they took.
+func others(t testing.TB, s *server, n int) (median, worst string) {
+	t.Helper()
+	c := newCaller(s.url)
+	defer c.close()
+	var took durations
+	for range n {
+		begin := time.Now()
+		c.must(t, "GET", "experiments/get?experiment_id=0", nil, nil)
+		took = append(took, time.Since(begin))
+	}
+	return took.median(), took.worst()
+}
