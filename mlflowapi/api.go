@@ -4,7 +4,6 @@ package mlflowapi
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -164,7 +163,11 @@ func (a *API) serve(r route) gin.HandlerFunc {
 			a.fail(c, err)
 			return
 		}
-		body, err := json.Marshal(resp)
+		if parts, ok := resp.(*inParts); ok {
+			a.writeParts(c, parts)
+			return
+		}
+		body, err := encode(resp)
 		if err != nil {
 			a.fail(c, err)
 			return
@@ -197,3 +200,5 @@ func (a *API) stream(level auth.Level, about func(*gin.Context) ([]target, error
 
 // empty is the request or response of an RPC that carries nothing.
 type empty struct{}
+
+func (*empty) appendJSON(b []byte) []byte { return append(b, "{}"...) }

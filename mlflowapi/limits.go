@@ -63,15 +63,28 @@ func writeJSON(c *gin.Context, body []byte) {
 		c.Data(http.StatusOK, "application/json", body)
 		return
 	}
+	answer := newAnswer(c)
+	defer answer.done()
+	answer.write(body)
+}
+
+// longAnswer is one whose client may stop reading for transferIdle at most.
+type longAnswer struct{ *download }
+
+func newAnswer(c *gin.Context) longAnswer {
 	c.Header("Content-Type", "application/json")
 	c.Status(http.StatusOK)
-	answer := newDownload(c)
-	defer answer.done()
+	return longAnswer{newDownload(c)}
+}
+
+// write tells whether the client is still there.
+func (l longAnswer) write(body []byte) bool {
 	for len(body) > 0 {
 		n := min(len(body), smallAnswer)
-		if _, err := answer.Write(body[:n]); err != nil {
-			return // the client has gone
+		if _, err := l.Write(body[:n]); err != nil {
+			return false
 		}
 		body = body[n:]
 	}
+	return true
 }

@@ -2,21 +2,149 @@ package mlflowapi
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
 
 	"greenroom/models"
 )
 
-type runMetric struct {
-	metric
-	RunID string `json:"run_id"`
+type getMetricHistoryRequest struct {
+	runRef
+	MetricKey  string `json:"metric_key" mlflow:"required"`
+	MaxResults *int64 `json:"max_results"`
+	PageToken  string `json:"page_token"`
 }
 
-func newRunMetrics(history []models.RunMetric) []runMetric {
-	out := make([]runMetric, len(history))
-	for i, m := range history {
-		out[i] = runMetric{newMetric(m.Metric), m.RunID}
+const (
+	// maxHistoryResults bounds a page of a metric's history; clients ask for 25000. A larger page ends early, and its token leads on.
+	maxHistoryResults = 1_000_000
+	// historyPart is how much of a history is in memory at a time.
+	historyPart = 25_000
+)
+
+// historyToken is the page token of a metric's history: the last value that the client has, and how many it has. Tokens that
+// have only the number, as MLflow's, are good, too.
+type historyToken struct {
+	Offset    *int     `json:"offset"`
+	Timestamp *int64   `json:"timestamp,omitempty"`
+	Step      int64    `json:"step,omitempty"`
+	Value     *float64 `json:"value,omitempty"`
+	IsNaN     bool     `json:"is_nan,omitempty"`
+}
+
+func (t historyToken) String() string {
+	text, err := json.Marshal(t)
+	if err != nil {
+		panic(err) // the database keeps no NaN and no infinities
 	}
-	return out
+	return base64.StdEncoding.EncodeToString(text)
+}
+
+// history is a page of a metric's history on its way to the client.
+type history struct {
+	store *models.Store
+	runID string
+	key   string // of the metric
+	name  []byte // the key in JSON
+	left  int    // how much of the page is to come; -1 for all there is
+	sent  int    // how much the client has, with the pages before
+	page  models.HistoryPage
+	out   []byte
+	begun bool
+}
+
+func (a *API) getMetricHistory(_ context.Context, req *getMetricHistoryRequest) (*inParts, error) {
+	h := &history{store: a.store, runID: req.id(), key: req.MetricKey, name: appendString(nil, req.MetricKey), left: -1}
+	if req.PageToken != "" {
+		var token historyToken
+		err := readPageToken(req.PageToken, &token, func() bool {
+			return token.Offset != nil && *token.Offset >= 0 && (token.Timestamp == nil) == (token.Value == nil)
+		})
+		if err != nil {
+			return nil, err
+		}
+		h.sent = *token.Offset
+		if token.Timestamp == nil {
+			h.page.Offset = h.sent
+		} else {
+			h.page.After = &models.Metric{Timestamp: *token.Timestamp, Step: token.Step, Value: *token.Value, IsNaN: token.IsNaN}
+		}
+	}
+	if req.MaxResults != nil {
+		if *req.MaxResults <= 0 {
+			return nil, invalid("Invalid value %d for parameter 'max_results' supplied. It must be a positive integer.", *req.MaxResults)
+		}
+		h.left = int(min(*req.MaxResults, maxHistoryResults))
+	}
+	return &inParts{h.next}, nil
+}
+
+// next reads the next part of the page. It holds no connection to the database while the client reads it: values that are
+// logged meanwhile are in the history or not, as between two pages.
+func (h *history) next(ctx context.Context) (part []byte, last bool, err error) {
+	size := historyPart
+	if h.left >= 0 {
+		size = min(size, h.left)
+	}
+	h.page.Limit = size + 1 // one more shows that there is more
+	found, err := h.store.MetricHistory(ctx, h.runID, h.key, h.page)
+	if err != nil {
+		return nil, false, err
+	}
+	more := len(found) > size
+	found = found[:min(size, len(found))]
+	if len(found) == 0 && !h.begun {
+		return []byte("{}"), true, nil
+	}
+	b := h.out[:0]
+	for _, m := range found {
+		if h.begun {
+			b = append(b, ',')
+		} else {
+			b = append(b, `{"metrics":[`...)
+			h.begun = true
+		}
+		b = append(appendMetric(b, h.name, m), '}')
+	}
+	h.sent += len(found)
+	if h.left >= 0 {
+		h.left -= len(found)
+	}
+	if more {
+		h.page.After, h.page.Offset = &found[len(found)-1], 0
+	}
+	if last = !more || h.left == 0; last {
+		b = append(b, ']')
+		if more {
+			m := h.page.After
+			token := historyToken{&h.sent, &m.Timestamp, m.Step, &m.Value, m.IsNaN}
+			b = appendString(append(b, `,"next_page_token":`...), token.String())
+		}
+		b = append(b, '}')
+	}
+	h.out = b
+	return b, last, nil
+}
+
+// appendMetric writes a metric but for the end of its object. name is its key in JSON.
+func appendMetric(b, name []byte, m models.Metric) []byte {
+	b = append(append(b, `{"key":`...), name...)
+	b = appendDouble(append(b, `,"value":`...), m.Float())
+	b = strconv.AppendInt(append(b, `,"timestamp":`...), m.Timestamp, 10)
+	return strconv.AppendInt(append(b, `,"step":`...), m.Step, 10)
+}
+
+// appendRunMetrics writes the values of one metric in several runs.
+func appendRunMetrics(b []byte, history []models.RunMetric) []byte {
+	if len(history) == 0 {
+		return append(b, "[]"...)
+	}
+	name := appendString(nil, history[0].Key)
+	return appendList(b, history, func(b []byte, m models.RunMetric) []byte {
+		b = append(appendMetric(b, name, m.Metric), `,"run_id":`...)
+		return append(appendString(b, m.RunID), '}')
+	})
 }
 
 // Limits of the histories of several runs.
@@ -37,11 +165,14 @@ func (r bulkHistoryRequest) targets() []target { return onHistoryRuns(r.RunIDs) 
 // onHistoryRuns looks at no more runs than one request may name: a longer list is refused anyway.
 func onHistoryRuns(ids []string) []target { return onRuns(ids[:min(len(ids), maxHistoryRuns)]) }
 
-type bulkHistoryResponse struct {
-	Metrics []runMetric `json:"metrics"`
+// bulkHistory answers with the values of one metric.
+type bulkHistory []models.RunMetric
+
+func (h *bulkHistory) appendJSON(b []byte) []byte {
+	return append(appendRunMetrics(append(b, `{"metrics":`...), *h), '}')
 }
 
-func (a *API) getMetricHistoryBulk(ctx context.Context, req *bulkHistoryRequest) (*bulkHistoryResponse, error) {
+func (a *API) getMetricHistoryBulk(ctx context.Context, req *bulkHistoryRequest) (*bulkHistory, error) {
 	limit := int64(maxBulkHistory)
 	switch n := len(req.RunIDs); {
 	case n == 0:
@@ -56,7 +187,7 @@ func (a *API) getMetricHistoryBulk(ctx context.Context, req *bulkHistoryRequest)
 		limit = min(*req.MaxResults, limit)
 	}
 	history, err := a.store.MetricHistories(ctx, req.RunIDs, req.MetricKey, int(limit))
-	return &bulkHistoryResponse{newRunMetrics(history)}, err
+	return (*bulkHistory)(&history), err
 }
 
 type historyIntervalRequest struct {
@@ -69,11 +200,17 @@ type historyIntervalRequest struct {
 
 func (r historyIntervalRequest) targets() []target { return onHistoryRuns(r.RunIDs) }
 
-type historyIntervalResponse struct {
-	Metrics []runMetric `json:"metrics,omitempty"`
+// historySample answers with values of one metric, if there are any.
+type historySample []models.RunMetric
+
+func (h *historySample) appendJSON(b []byte) []byte {
+	if len(*h) == 0 {
+		return append(b, "{}"...)
+	}
+	return append(appendRunMetrics(append(b, `{"metrics":`...), *h), '}')
 }
 
-func (a *API) getMetricHistoryInterval(ctx context.Context, req *historyIntervalRequest) (*historyIntervalResponse, error) {
+func (a *API) getMetricHistoryInterval(ctx context.Context, req *historyIntervalRequest) (*historySample, error) {
 	if n := len(req.RunIDs); n > maxHistoryRuns {
 		return nil, invalid("GetMetricHistoryBulkInterval request must specify at most %d run_ids. Received %d run_ids.", maxHistoryRuns, n)
 	}
@@ -94,5 +231,5 @@ func (a *API) getMetricHistoryInterval(ctx context.Context, req *historyInterval
 		steps = &models.StepRange{First: *req.StartStep, Last: *req.EndStep}
 	}
 	sample, err := a.store.SampleMetricHistories(ctx, req.RunIDs, req.MetricKey, steps, limit)
-	return &historyIntervalResponse{newRunMetrics(sample)}, err
+	return (*historySample)(&sample), err
 }

@@ -9,19 +9,20 @@ import (
 type double float64
 
 // MarshalJSON implements json.Marshaler.
-func (d double) MarshalJSON() ([]byte, error) {
-	f := float64(d)
+func (d double) MarshalJSON() ([]byte, error) { return appendDouble(nil, float64(d)), nil }
+
+func appendDouble(b []byte, f float64) []byte {
 	switch {
 	case math.IsNaN(f):
-		return []byte(`"NaN"`), nil
+		return append(b, `"NaN"`...)
 	case math.IsInf(f, 1):
-		return []byte(`"Infinity"`), nil
+		return append(b, `"Infinity"`...)
 	case math.IsInf(f, -1):
-		return []byte(`"-Infinity"`), nil
+		return append(b, `"-Infinity"`...)
 	case f == math.Trunc(f) && math.Abs(f) < 1e16:
-		return strconv.AppendFloat(nil, f, 'f', 1, 64), nil
+		return strconv.AppendFloat(b, f, 'f', 1, 64)
 	}
-	return strconv.AppendFloat(nil, f, 'g', -1, 64), nil
+	return strconv.AppendFloat(b, f, 'g', -1, 64)
 }
 
 // optional is nil for "": the field is then absent from the answer.

@@ -226,24 +226,6 @@ func (s *Store) RecordLoggedModel(ctx context.Context, runID string, model json.
 	})
 }
 
-// MetricHistory gives the logged values of one metric, ordered by timestamp, step and value; limit 0 is all of them.
-func (s *Store) MetricHistory(ctx context.Context, runID, key string, offset, limit int) (history []Metric, err error) {
-	err = s.view(ctx, func(t *tx) error {
-		q := "SELECT key, value, timestamp, step, is_nan FROM metrics WHERE run_uuid = ? AND key = ? ORDER BY timestamp, step, value"
-		args := []any{runID, key}
-		if limit > 0 || offset > 0 {
-			if limit == 0 {
-				limit = math.MaxInt32
-			}
-			q += " LIMIT ? OFFSET ?"
-			args = append(args, limit, offset)
-		}
-		history, err = pick[Metric](t, q, args...)
-		return err
-	})
-	return history, err
-}
-
 // logParams writes params that are new and names those that would change, as MLflow prints them.
 func (t *tx) logParams(runID string, params []Param) (changed []string, err error) {
 	if len(params) == 0 {
