@@ -9,6 +9,44 @@ import (
 	"greenroom/models/modelstest"
 )
 
+func TestMetricHistory_PagesGiveEachValueOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx, id, other := modelstest.Anyone(t), newTestRun(t, s), newTestRun(t, s)
+		var metrics, others []Metric
+		for i := range int64(60) {
+			// Several values at one time and step, steps that go back, and a time when the other run logs much more.
+			metrics = append(metrics, NewMetric("m", float64(i%4), i/3, (60-i)/2), NewMetric("m", math.NaN(), i/3, 7))
+			others = append(others, NewMetric("m", float64(i), 10, i), NewMetric("m", float64(i), 30, i))
+		}
+		for run, batch := range map[string][]Metric{id: metrics, other: others} {
+			if err := s.LogBatch(ctx, run, Batch{Metrics: batch}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := must(s.MetricHistory(ctx, id, "m", HistoryPage{Limit: 1000}))(t)
+		if len(want) != 80 { // NaN is once in each time
+			t.Fatalf("got %d values", len(want))
+		}
+		for _, limit := range []int{1, 3, 7, 79, 80, 100} {
+			var got []Metric
+			for page := (HistoryPage{Limit: limit}); ; {
+				found := must(s.MetricHistory(ctx, id, "m", page))(t)
+				if len(found) == 0 {
+					break
+				}
+				got = append(got, found...)
+				page.After = &found[len(found)-1]
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("pages of %d: %s", limit, diff)
+			}
+			if diff := cmp.Diff(want[5:min(5+limit, len(want))], must(s.MetricHistory(ctx, id, "m", HistoryPage{Offset: 5, Limit: limit}))(t)); diff != "" {
+				t.Errorf("offset 5, limit %d: %s", limit, diff)
+			}
+		}
+	})
+}
+
 func TestMetricHistories_OfSeveralRuns(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx, a, b := modelstest.Anyone(t), newTestRun(t, s), newTestRun(t, s)
@@ -55,6 +93,7 @@ func TestSampleMetricHistories_SpreadsEvenlyAndKeepsTheEnds(t *testing.T) {
 			{"two", []string{a}, nil, 2, []int64{0, 9}},
 			{"one", []string{a}, nil, 1, []int64{9}},
 			{"a range of steps", []string{a}, &StepRange{2, 5}, 3, []int64{2, 4, 5}},
+			{"a long range of steps", []string{a, b}, &StepRange{1, 8}, 3, []int64{1, 4, 8, 3, 4}},
 			{"nothing in the range", []string{a}, &StepRange{20, 50}, 3, nil},
 			{"each run by itself, in the order asked for", []string{b, a}, nil, 2, []int64{3, 4, 0, 9}},
 		} {
@@ -65,6 +104,26 @@ func TestSampleMetricHistories_SpreadsEvenlyAndKeepsTheEnds(t *testing.T) {
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("%s: %s", c.name, diff)
 			}
+		}
+	})
+}
+
+func TestSampleMetricHistories_TakesFromValuesOfTheSameStep(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx, id := modelstest.Anyone(t), newTestRun(t, s)
+		var metrics []Metric
+		for i := range int64(12) {
+			metrics = append(metrics, NewMetric("m", float64(-i), 5, i/6))
+		}
+		if err := s.LogBatch(ctx, id, Batch{Metrics: metrics}); err != nil {
+			t.Fatal(err)
+		}
+		var got []float64
+		for _, m := range must(s.SampleMetricHistories(ctx, []string{id}, "m", nil, 5))(t) {
+			got = append(got, m.Value)
+		}
+		if diff := cmp.Diff([]float64{-5, -2, -11, -9, -6}, got); diff != "" {
+			t.Error(diff)
 		}
 	})
 }
