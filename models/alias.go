@@ -66,7 +66,16 @@ func (s *Store) ModelVersionByAlias(ctx context.Context, name, alias string) (v 
 	if err := checkAlias(alias); err != nil {
 		return nil, err
 	}
-	err = s.view(ctx, func(t *tx) error {
+	err = s.look(ctx, func(t *tx) error {
+		v, err = t.pickVersion(`JOIN registered_model_aliases pointer ON pointer.workspace = model_versions.workspace AND pointer.name = model_versions.name
+			AND pointer.version = model_versions.version WHERE pointer.workspace = $1 AND pointer.name = $2 AND pointer.alias = $3 AND model_versions.current_stage <> $4`,
+			workspace, name, alias, stageDeleted)
+		return err
+	})
+	if v != nil || err != nil {
+		return v, err
+	}
+	err = s.view(ctx, func(t *tx) error { // "latest", or what is missing
 		v, err = t.versionByAlias(name, alias)
 		return err
 	})

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"greenroom/search"
 )
 
 // ModelVersion is one version of a registered model. Times are in milliseconds since 1970.
@@ -230,7 +232,7 @@ func (s *Store) ModelVersion(ctx context.Context, name string, version int64) (v
 	if err := checkModelName("name", name); err != nil {
 		return nil, err
 	}
-	err = s.view(ctx, func(t *tx) error {
+	err = s.look(ctx, func(t *tx) error {
 		v, err = t.modelVersion(name, version)
 		return err
 	})
@@ -363,17 +365,55 @@ func (t *tx) modelVersion(name string, version int64) (*ModelVersion, error) {
 	if version > math.MaxInt32 || version < math.MinInt32 { // beyond the column
 		return nil, versionNotFound(name, version)
 	}
-	v, ok, err := pickOne[ModelVersion](t, "SELECT "+modelVersionColumns+" FROM model_versions WHERE workspace = ? AND name = ? AND version = ? AND current_stage <> ?", workspace, name, version, stageDeleted)
+	v, err := t.pickVersion("WHERE model_versions.workspace = $1 AND model_versions.name = $2 AND model_versions.version = $3 AND model_versions.current_stage <> $4",
+		workspace, name, version, stageDeleted)
+	if v == nil && err == nil {
+		err = versionNotFound(name, version)
+	}
+	return v, err
+}
+
+// pickVersion reads the first version that the end of a query, from its WHERE or JOIN on, selects from model_versions, with
+// tags and aliases; nil if there is none. It is one statement, as it is what most requests of a registry ask for.
+func (t *tx) pickVersion(rest string, args ...any) (*ModelVersion, error) {
+	tags, aliases := "json_group_array(json_array(key, value) ORDER BY key)", "json_group_array(alias ORDER BY alias)"
+	if t.s.dialect == search.PostgreSQL {
+		tags, aliases = "CAST(json_agg(json_build_array(key, value) ORDER BY key) AS text)", "CAST(json_agg(alias ORDER BY alias) AS text)"
+	}
+	const ofVersion = ".workspace = model_versions.workspace AND o.name = model_versions.name AND o.version = model_versions.version)"
+	rows, err := t.Statement.ConnPool.QueryContext(t.Statement.Context, "SELECT "+modelVersionColumns+
+		", (SELECT "+tags+" FROM model_version_tags o WHERE o"+ofVersion+
+		", (SELECT "+aliases+" FROM registered_model_aliases o WHERE o"+ofVersion+" FROM model_versions "+rest, args...)
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
-		return nil, versionNotFound(name, version)
+	defer rows.Close()
+	if !rows.Next() {
+		return nil, rows.Err()
 	}
-	if err := t.loadVersionTags([]*ModelVersion{&v}); err != nil {
+	var v ModelVersion
+	var tagList, aliasList *string
+	err = rows.Scan(&v.Name, &v.Version, &v.CreationTime, &v.LastUpdatedTime, &v.Description, &v.UserID, &v.CurrentStage, &v.Source, &v.StorageLocation,
+		&v.RunID, &v.Status, &v.StatusMessage, &v.RunLink, &tagList, &aliasList)
+	if err != nil {
 		return nil, err
 	}
-	return &v, t.loadVersionAliases(name, []*ModelVersion{&v})
+	var pairs [][2]*string
+	if err := readList(tagList, &pairs); err != nil {
+		return nil, err
+	}
+	for _, pair := range pairs {
+		v.Tags = append(v.Tags, Tag{deref(pair[0]), deref(pair[1])})
+	}
+	return &v, readList(aliasList, &v.Aliases)
+}
+
+// readList reads a list that the database made of rows: NULL or [] of none.
+func readList[T any](text *string, list *[]T) error {
+	if text == nil || *text == "[]" {
+		return nil
+	}
+	return json.Unmarshal([]byte(*text), list)
 }
 
 // ParseVersion reads a version number. One beyond 64 bits is a version that cannot exist.

@@ -92,11 +92,27 @@ func (s *Store) LatestVersions(ctx context.Context, name string, stageNames []st
 		}
 		wanted = append(wanted, stage)
 	}
+	if len(wanted) == 1 {
+		var v *ModelVersion
+		err := s.look(ctx, func(t *tx) (err error) {
+			v, err = t.newestOf(name, wanted[0])
+			return err
+		})
+		if v != nil || err != nil {
+			return []*ModelVersion{v}, err
+		}
+	}
 	err = s.view(ctx, func(t *tx) error {
 		latest, err = t.latestVersionsWithAliases(name, wanted)
 		return err
 	})
 	return latest, err
+}
+
+// newestOf is the highest version in a stage, nil if there is none.
+func (t *tx) newestOf(name string, stage Stage) (*ModelVersion, error) {
+	return t.pickVersion("WHERE model_versions.workspace = $1 AND model_versions.name = $2 AND model_versions.current_stage = $3 ORDER BY model_versions.version DESC LIMIT 1",
+		workspace, name, stage)
 }
 
 func (t *tx) latestVersionsWithAliases(name string, wanted []Stage) ([]*ModelVersion, error) {
