@@ -31,6 +31,8 @@ type API struct {
 	limiter   *auth.Limiter // of guesses at the password that someone wants to change
 	passwords *auth.Passwords
 	signer    *urlSigner
+	// versionHeader is the value of Greenroom-Version.
+	versionHeader []string
 }
 
 // Config is what an operator chooses about the HTTP side.
@@ -75,7 +77,8 @@ type Authenticator interface {
 
 // New builds the HTTP handler that serves the store.
 func New(store *models.Store, cfg Config) http.Handler {
-	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version), limiter: auth.NewLimiter(store, time.Now), passwords: auth.NewPasswords()}
+	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version), limiter: auth.NewLimiter(store, time.Now), passwords: auth.NewPasswords(),
+		versionHeader: []string{cfg.Version}}
 	a.signer = &urlSigner{store: store, now: time.Now}
 	if cfg.Now != nil {
 		a.signer.now = cfg.Now

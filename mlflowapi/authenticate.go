@@ -30,8 +30,9 @@ func (a *API) logIn(c *gin.Context) error {
 	if len(headers) > 1 {
 		return &auth.UnauthenticatedError{Message: "The request has several Authorization headers; send one."}
 	}
-	ctx := models.WithAudit(c.Request.Context(), a.audit(c, loginAction)) // the first log-in of an issuer's user makes the user
-	p, err := a.cfg.Auth.Authenticate(ctx, strings.Join(headers, ""), c.ClientIP())
+	entry := a.audit(c, loginAction)
+	ctx := models.WithAudit(c.Request.Context(), entry) // the first log-in of an issuer's user makes the user
+	p, err := a.cfg.Auth.Authenticate(ctx, strings.Join(headers, ""), entry.Address)
 	if err == nil {
 		c.Request = c.Request.WithContext(auth.With(c.Request.Context(), p))
 	}

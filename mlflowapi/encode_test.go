@@ -11,7 +11,7 @@ import (
 	"greenroom/models"
 )
 
-// wireMetric and wireRunMetric are metrics as encoding/json writes them.
+// wireRunMetric is a metric of one of several runs, as encoding/json writes it.
 type wireRunMetric struct {
 	metric
 	RunID string `json:"run_id"`
@@ -37,6 +37,17 @@ func TestAppendString_IsEncodingJSONs(t *testing.T) {
 	if err := quick.Check(func(raw []byte) bool { return sameJSON(t, string(raw), appendString(nil, string(raw))) }, nil); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestModelVersionsJSON_IsEncodingJSONs(t *testing.T) {
+	check := func(v modelVersion, token string) bool {
+		one, all := modelVersionResponse{v}, modelVersionsResponse{[]modelVersion{v, {}}, token}
+		return sameJSON(t, one, one.appendJSON(nil)) && sameJSON(t, all, all.appendJSON(nil))
+	}
+	if err := quick.Check(check, nil); err != nil {
+		t.Error(err)
+	}
+	sameJSON(t, modelVersionsResponse{}, (&modelVersionsResponse{}).appendJSON(nil))
 }
 
 func TestMetricsJSON_IsEncodingJSONs(t *testing.T) {

@@ -34,6 +34,13 @@ type tag struct {
 	Value string `json:"value"`
 }
 
+func appendTag(b []byte, t tag) []byte {
+	b, f := object(b)
+	b = f.text(b, "key", t.Key)
+	b = f.text(b, "value", t.Value)
+	return append(b, '}')
+}
+
 func newTags(tags []models.Tag) []tag {
 	out := make([]tag, len(tags))
 	for i, t := range tags {

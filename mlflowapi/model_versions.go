@@ -44,6 +44,33 @@ type modelVersionResponse struct {
 	ModelVersion modelVersion `json:"model_version"`
 }
 
+func (r *modelVersionResponse) appendJSON(b []byte) []byte {
+	return append(r.ModelVersion.appendJSON(append(b, `{"model_version":`...)), '}')
+}
+
+func (v modelVersion) appendJSON(b []byte) []byte {
+	b, f := object(b)
+	b = f.text(b, "name", v.Name)
+	b = f.text(b, "version", v.Version)
+	b = f.optionalNumber(b, "creation_timestamp", v.CreationTimestamp)
+	b = f.optionalNumber(b, "last_updated_timestamp", v.LastUpdatedTimestamp)
+	b = f.optionalText(b, "user_id", v.UserID)
+	b = f.text(b, "current_stage", string(v.CurrentStage))
+	b = f.optionalText(b, "description", v.Description)
+	b = f.optionalText(b, "source", v.Source)
+	b = f.optionalText(b, "run_id", v.RunID)
+	b = f.optionalText(b, "status", v.Status)
+	b = f.optionalText(b, "status_message", optional(v.StatusMessage))
+	if len(v.Tags) > 0 {
+		b = appendList(f.name(b, "tags"), v.Tags, appendTag)
+	}
+	b = f.optionalText(b, "run_link", v.RunLink)
+	if len(v.Aliases) > 0 {
+		b = appendList(f.name(b, "aliases"), v.Aliases, appendString)
+	}
+	return append(b, '}')
+}
+
 func answerModelVersion(v *models.ModelVersion, err error) (*modelVersionResponse, error) {
 	if err != nil {
 		return nil, err

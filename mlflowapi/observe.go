@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -19,13 +20,18 @@ import (
 
 const requestIDHeader = "X-Request-Id"
 
+// noSniff is the value of X-Content-Type-Options. Whoever wants another sets a new one.
+var noSniff = []string{"nosniff"}
+
 func requestID(c *gin.Context) string { return c.Writer.Header().Get(requestIDHeader) }
 
 // metrics are what /metrics tells Prometheus.
 type metrics struct {
 	registry *prometheus.Registry
 	duration *prometheus.HistogramVec // by method, route and status
-	inFlight prometheus.Gauge
+	// durations are duration's histograms by series: to find one there by its labels takes longer.
+	durations sync.Map
+	inFlight  prometheus.Gauge
 	// auditFailures counts entries that the audit log lacks, by where: database (refusals only) or file.
 	auditFailures *prometheus.CounterVec
 	auditSkipped  prometheus.Counter
@@ -64,6 +70,21 @@ func newMetrics(version string) *metrics {
 	return m
 }
 
+// series names one of duration's histograms.
+type series struct {
+	method, route string
+	status        int
+}
+
+func (m *metrics) observe(method, route string, status int, duration time.Duration) {
+	key := series{method, route, status}
+	found, ok := m.durations.Load(key)
+	if !ok {
+		found, _ = m.durations.LoadOrStore(key, m.duration.WithLabelValues(method, route, strconv.Itoa(status)))
+	}
+	found.(prometheus.Observer).Observe(duration.Seconds())
+}
+
 func (m *metrics) handler() http.Handler {
 	return promhttp.InstrumentMetricHandler(m.registry, promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 }
@@ -78,9 +99,9 @@ func (a *API) observe(c *gin.Context) {
 		id = hex.EncodeToString(random[:])
 	}
 	h := c.Writer.Header()
-	h.Set(requestIDHeader, id)
-	h.Set("Greenroom-Version", a.cfg.Version)
-	h.Set("X-Content-Type-Options", "nosniff")
+	h[requestIDHeader] = []string{id}
+	h["Greenroom-Version"] = a.versionHeader
+	h["X-Content-Type-Options"] = noSniff
 	a.metrics.inFlight.Inc()
 	defer func() { // also when recoverPanic gives up on a broken answer
 		a.metrics.inFlight.Dec()
@@ -89,7 +110,7 @@ func (a *API) observe(c *gin.Context) {
 		if route == "" {
 			route = "none" // every unknown path alike: labels must not grow with what strangers send
 		}
-		a.metrics.duration.WithLabelValues(method, route, strconv.Itoa(status)).Observe(duration.Seconds())
+		a.metrics.observe(method, route, status, duration)
 		ctx := c.Request.Context()
 		if !a.log.Enabled(ctx, slog.LevelDebug) { // failures are logged by fail
 			return

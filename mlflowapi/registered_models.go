@@ -157,6 +157,15 @@ type modelVersionsResponse struct {
 	NextPageToken string         `json:"next_page_token,omitempty"`
 }
 
+func (r *modelVersionsResponse) appendJSON(b []byte) []byte {
+	b, f := object(b)
+	if len(r.ModelVersions) > 0 {
+		b = appendList(f.name(b, "model_versions"), r.ModelVersions, func(b []byte, v modelVersion) []byte { return v.appendJSON(b) })
+	}
+	b = f.optionalText(b, "next_page_token", optional(r.NextPageToken))
+	return append(b, '}')
+}
+
 func (a *API) getLatestVersions(ctx context.Context, req *getLatestVersionsRequest) (*modelVersionsResponse, error) {
 	latest, err := a.store.LatestVersions(ctx, req.Name, req.Stages)
 	if err != nil {
