@@ -77,8 +77,8 @@ type Authenticator interface {
 
 // New builds the HTTP handler that serves the store.
 func New(store *models.Store, cfg Config) http.Handler {
-	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version), limiter: auth.NewLimiter(store, time.Now), passwords: auth.NewPasswords(),
-		versionHeader: []string{cfg.Version}}
+	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version), limiter: auth.NewLimiter(store, time.Now), passwords: auth.NewPasswords()}
+	a.versionHeader = []string{cfg.Version}
 	a.signer = &urlSigner{store: store, now: time.Now}
 	if cfg.Now != nil {
 		a.signer.now = cfg.Now
