@@ -23,14 +23,18 @@ const (
 	historyPart = 25_000
 )
 
-// historyToken is the page token of a metric's history: the last value that the client has, and how many it has. Tokens that
-// have only the number, as MLflow's, are good, too.
+// historyToken is the content of a page token of a metric's history: how many values the client has, as in MLflow's own, and
+// the last of them, which MLflow ignores.
 type historyToken struct {
-	Offset    *int     `json:"offset"`
-	Timestamp *int64   `json:"timestamp,omitempty"`
-	Step      int64    `json:"step,omitempty"`
-	Value     *float64 `json:"value,omitempty"`
-	IsNaN     bool     `json:"is_nan,omitempty"`
+	Offset    *int       `json:"offset"`
+	Greenroom *lastValue `json:"greenroom,omitempty"`
+}
+
+type lastValue struct {
+	Timestamp int64   `json:"timestamp"`
+	Step      int64   `json:"step"`
+	Value     float64 `json:"value"`
+	IsNaN     bool    `json:"is_nan,omitempty"`
 }
 
 func (t historyToken) String() string {
@@ -58,17 +62,15 @@ func (a *API) getMetricHistory(_ context.Context, req *getMetricHistoryRequest) 
 	h := &history{store: a.store, runID: req.id(), key: req.MetricKey, name: appendString(nil, req.MetricKey), left: -1}
 	if req.PageToken != "" {
 		var token historyToken
-		err := readPageToken(req.PageToken, &token, func() bool {
-			return token.Offset != nil && *token.Offset >= 0 && (token.Timestamp == nil) == (token.Value == nil)
-		})
+		err := readPageToken(req.PageToken, &token, func() bool { return token.Offset != nil && *token.Offset >= 0 })
 		if err != nil {
 			return nil, err
 		}
 		h.sent = *token.Offset
-		if token.Timestamp == nil {
-			h.page.Offset = h.sent
+		if last := token.Greenroom; last != nil {
+			h.page.After = &models.Metric{Timestamp: last.Timestamp, Step: last.Step, Value: last.Value, IsNaN: last.IsNaN}
 		} else {
-			h.page.After = &models.Metric{Timestamp: *token.Timestamp, Step: token.Step, Value: *token.Value, IsNaN: token.IsNaN}
+			h.page.Offset = h.sent
 		}
 	}
 	if req.MaxResults != nil {
@@ -118,7 +120,7 @@ func (h *history) next(ctx context.Context) (part []byte, last bool, err error) 
 		b = append(b, ']')
 		if more {
 			m := h.page.After
-			token := historyToken{&h.sent, &m.Timestamp, m.Step, &m.Value, m.IsNaN}
+			token := historyToken{&h.sent, &lastValue{m.Timestamp, m.Step, m.Value, m.IsNaN}}
 			b = appendString(append(b, `,"next_page_token":`...), token.String())
 		}
 		b = append(b, '}')
