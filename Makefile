@@ -14,7 +14,7 @@ PYTESTFLAGS ?=
 BENCHFLAGS ?=
 export GREENROOM_TEST_S3_SERVER ?= $(CURDIR)/$(VERSITYGW)
 
-.PHONY: build check fmt unit compat compat-all test test-all bench s3-server clean
+.PHONY: build check fmt unit compat compat-all test test-all bench s3-server clean fuzz
 
 ## build: one static binary, ./greenroom
 build:
@@ -41,6 +41,15 @@ unit: s3-server
 # Such as "-seed 7 -run R1".
 RELIABILITYFLAGS ?=
 export GREENROOM_RELIABILITY_REPORT ?= $(CURDIR)/.cache/reliability.txt
+
+## fuzz: every fuzz target, FUZZTIME each
+FUZZTIME ?= 30s
+fuzz:
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
 
 ## reliability: the Go tests that break things, in their full sizes; the figures are printed in the end
 reliability: s3-server
