@@ -37,9 +37,9 @@ func (s *Store) MetricHistory(ctx context.Context, runID, key string, page Histo
 }
 
 const (
-	metricColumns  = "value, timestamp, step, is_nan"
-	afterMetric    = "(timestamp, step, value, is_nan) > (?, ?, ?, ?)"
-	inHistoryOrder = " ORDER BY timestamp, step, value, is_nan LIMIT ?"
+	historyColumns = "value, timestamp, step, is_nan"
+	afterValue     = "(timestamp, step, value, is_nan) > (?, ?, ?, ?)"
+	historyOrder   = " ORDER BY timestamp, step, value, is_nan LIMIT ?"
 )
 
 func (t *tx) metricHistory(runID, key string, p HistoryPage) ([]Metric, error) {
@@ -48,11 +48,11 @@ func (t *tx) metricHistory(runID, key string, p HistoryPage) ([]Metric, error) {
 			return page, err
 		}
 	}
-	q := newQuery("SELECT "+metricColumns+" FROM metrics"+t.byRunAndKey()+" WHERE run_uuid = ? AND key = ?", runID, key)
+	q := newQuery("SELECT "+historyColumns+" FROM metrics"+t.byRunAndKey()+" WHERE run_uuid = ? AND key = ?", runID, key)
 	if p.After != nil {
-		q.and(search.Clause{SQL: afterMetric, Args: historyPlace(p.After)})
+		q.and(search.Clause{SQL: afterValue, Args: historyPlace(p.After)})
 	}
-	q.text.WriteString(inHistoryOrder + " OFFSET ?")
+	q.text.WriteString(historyOrder + " OFFSET ?")
 	return t.pickMetrics(key, p.Limit, q.text.String(), append(q.args, p.Limit, p.Offset)...)
 }
 
@@ -83,11 +83,11 @@ func (t *tx) nearMetrics(runID, key string, p HistoryPage) (page []Metric, ok bo
 	}
 	near.text.WriteString(" ORDER BY timestamp, step, run_uuid, value, is_nan LIMIT ?")
 	budget := 8 * p.Limit
-	q := newQuery("SELECT "+metricColumns+" FROM (SELECT *"+near.text.String()+") AS near WHERE run_uuid = ?", append(slices.Clone(near.args), budget, runID)...)
+	q := newQuery("SELECT "+historyColumns+" FROM (SELECT *"+near.text.String()+") AS near WHERE run_uuid = ?", append(slices.Clone(near.args), budget, runID)...)
 	if p.After != nil {
-		q.and(search.Clause{SQL: afterMetric, Args: historyPlace(p.After)})
+		q.and(search.Clause{SQL: afterValue, Args: historyPlace(p.After)})
 	}
-	page, err = t.pickMetrics(key, p.Limit, q.text.String()+inHistoryOrder, append(q.args, p.Limit)...)
+	page, err = t.pickMetrics(key, p.Limit, q.text.String()+historyOrder, append(q.args, p.Limit)...)
 	if err != nil || len(page) == p.Limit {
 		return page, true, err
 	}
@@ -97,7 +97,7 @@ func (t *tx) nearMetrics(runID, key string, p HistoryPage) (page []Metric, ok bo
 
 func historyPlace(m *Metric) []any { return []any{m.Timestamp, m.Step, m.Value, m.IsNaN} }
 
-// pickMetrics reads the rows of a query for metricColumns. It scans into any, which database/sql does several times faster
+// pickMetrics reads the rows of a query for historyColumns. It scans into any, which database/sql does several times faster
 // than into structs or numbers: histories are long.
 func (t *tx) pickMetrics(key string, atMost int, query string, args ...any) (metrics []Metric, err error) {
 	rows, err := t.Raw(query, args...).Rows()
@@ -116,7 +116,7 @@ func (t *tx) pickMetrics(key string, atMost int, query string, args ...any) (met
 	return metrics, rows.Err()
 }
 
-// scannedMetric takes what the drivers give for metricColumns. SQLite has 0 and 1 for booleans, and may keep a whole number
+// scannedMetric takes what the drivers give for historyColumns. SQLite has 0 and 1 for booleans, and may keep a whole number
 // in a column of floats as an integer.
 func scannedMetric(key string, value, timestamp, step, isNaN any) Metric {
 	m := Metric{Key: key}
@@ -137,7 +137,7 @@ func scannedMetric(key string, value, timestamp, step, isNaN any) Metric {
 	return m
 }
 
-// pickRunMetrics reads the rows of a query for run_uuid and metricColumns.
+// pickRunMetrics reads the rows of a query for run_uuid and historyColumns.
 func (t *tx) pickRunMetrics(key, query string, args ...any) (metrics []RunMetric, err error) {
 	rows, err := t.Raw(query, args...).Rows()
 	if err != nil {
@@ -158,7 +158,7 @@ func (t *tx) pickRunMetrics(key, query string, args ...any) (metrics []RunMetric
 // MetricHistories gives the logged values of one metric in several runs, ordered by run, timestamp, step and value; at most limit in all.
 func (s *Store) MetricHistories(ctx context.Context, runIDs []string, key string, limit int) (history []RunMetric, err error) {
 	err = s.view(ctx, func(t *tx) error {
-		history, err = t.pickRunMetrics(key, "SELECT run_uuid, "+metricColumns+" FROM metrics"+t.byRunAndKey()+
+		history, err = t.pickRunMetrics(key, "SELECT run_uuid, "+historyColumns+" FROM metrics"+t.byRunAndKey()+
 			" WHERE key = ? AND run_uuid IN ? ORDER BY run_uuid, timestamp, step, value, is_nan LIMIT ?", key, runIDs, limit)
 		return err
 	})
@@ -221,7 +221,7 @@ func (t *tx) sampleHistories(s sampling, runIDs []string) (map[string][]RunMetri
 	found := map[string][]RunMetric{}
 	if len(whole) > 0 {
 		q := s.of(t, whole)
-		rows, err := t.pickRunMetrics(s.key, "SELECT run_uuid, "+metricColumns+q.text.String()+" ORDER BY run_uuid, step", q.args...)
+		rows, err := t.pickRunMetrics(s.key, "SELECT run_uuid, "+historyColumns+q.text.String()+" ORDER BY run_uuid, step", q.args...)
 		if err != nil {
 			return nil, err
 		}
