@@ -25,8 +25,6 @@ import (
 	"greenroom/auth"
 	"greenroom/models/schema"
 	"greenroom/search"
-
-	_ "modernc.org/sqlite" // the pure-Go driver behind gorm's SQLite dialect
 )
 
 // workspace is the only workspace that is read and written; MLflow keeps it in a column of several tables.
@@ -60,6 +58,7 @@ type Store struct {
 	opts Options
 	// On SQLite, write is a single connection, so that writers queue in the process instead of failing on the file's lock. On PostgreSQL both are one pool.
 	read, write *gorm.DB
+	groups      *groups // of writes; nil on PostgreSQL, which does so itself
 	dialect     search.Dialect
 	identity    identityState
 	digestsDue  chan struct{}
@@ -116,11 +115,20 @@ func (s *Store) connect(target Target) (err error) {
 		return nil
 	}
 	s.dialect = search.SQLite
-	if s.write, err = gorm.Open(&sqlite.Dialector{DriverName: "sqlite", DSN: target.DSN + "&_txlock=immediate"}, config); err != nil {
+	writer, err := openSQLite(target.DSN + "&_txlock=immediate")
+	if err != nil {
 		return err
 	}
-	if s.read, err = gorm.Open(&sqlite.Dialector{DriverName: "sqlite", DSN: target.DSN}, config); err != nil {
+	if s.write, err = gorm.Open(&sqlite.Dialector{Conn: writer}, config); err != nil {
+		return errors.Join(err, writer.Close())
+	}
+	s.groups = &groups{db: s.write, pool: writer}
+	reader, err := openSQLite(target.DSN)
+	if err != nil {
 		return err
+	}
+	if s.read, err = gorm.Open(&sqlite.Dialector{Conn: reader}, config); err != nil {
+		return errors.Join(err, reader.Close())
 	}
 	return errors.Join(limitConns(s.write, 1), limitConns(s.read, max(4, 2*runtime.NumCPU())))
 }
@@ -200,19 +208,17 @@ func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
 		var t *tx
 		var audit *Audit
 		var entry AuditEntry
-		err := s.connected(ctx, s.write, func(db *gorm.DB) error {
-			return db.Transaction(func(db *gorm.DB) error {
-				t = &tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)}
-				if err := fn(t); err != nil {
-					return err
-				}
-				if audit = t.auditDue(ctx); audit == nil {
-					return nil
-				}
-				var err error
-				entry, err = t.record(*audit, AuditAllowed)
+		err := s.transaction(ctx, func(db *gorm.DB) error {
+			t = &tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)}
+			if err := fn(t); err != nil {
 				return err
-			})
+			}
+			if audit = t.auditDue(ctx); audit == nil {
+				return nil
+			}
+			var err error
+			entry, err = t.record(*audit, AuditAllowed)
+			return err
 		})
 		if err == nil && audit != nil {
 			audit.committed(entry)
@@ -229,6 +235,13 @@ func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
 		case <-time.After(time.Duration(i)*5*time.Millisecond + rand.N(10*time.Millisecond)):
 		}
 	}
+}
+
+func (s *Store) transaction(ctx context.Context, fn func(*gorm.DB) error) error {
+	if s.groups != nil {
+		return s.groups.transaction(ctx, fn)
+	}
+	return s.connected(ctx, s.write, func(db *gorm.DB) error { return db.Transaction(fn) })
 }
 
 // view runs fn on one snapshot of the database.
