@@ -13,7 +13,7 @@ import (
 	"gorm.io/gorm"
 )
 
-// A group is full when so many writes are in it, or so much time has passed since it began.
+// A group is full when so many writes are in it, or so much time has passed since it began: the first waits for the last.
 const (
 	groupSize = 64
 	groupTime = 5 * time.Millisecond
@@ -25,6 +25,7 @@ const (
 type groups struct {
 	db   *gorm.DB
 	pool *sql.DB // db's, of one connection
+	time time.Duration
 
 	mu      sync.Mutex
 	waiting []*write
@@ -133,7 +134,7 @@ func (g *groups) commit(next func() *write) (members, alone []*write) {
 		return members, nil
 	}
 	defer conn.Close()
-	for began := time.Now(); len(members) < groupSize && time.Since(began) < groupTime; {
+	for began := time.Now(); len(members) < groupSize && time.Since(began) < g.time; {
 		w := next()
 		if w == nil {
 			break

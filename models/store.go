@@ -122,7 +122,7 @@ func (s *Store) connect(target Target) (err error) {
 	if s.write, err = gorm.Open(&sqlite.Dialector{Conn: writer}, config); err != nil {
 		return errors.Join(err, writer.Close())
 	}
-	s.groups = &groups{db: s.write, pool: writer}
+	s.groups = &groups{db: s.write, pool: writer, time: groupTime}
 	reader, err := openSQLite(target.DSN)
 	if err != nil {
 		return err
