@@ -142,7 +142,7 @@ func (s *Store) MarkGarbage(ctx context.Context, f GarbageFilter, items []Garbag
 			}
 			rows := make([][]any, len(found))
 			for i, g := range found {
-				rows[i] = []any{g.Kind, g.ID, t.now}
+				rows[i] = []any{string(g.Kind), g.ID, t.now}
 			}
 			_, err = t.insertRows("INSERT INTO greenroom_gc (kind, id, marked_at)", "(?, ?, ?)", "ON CONFLICT DO NOTHING", rows)
 			return err

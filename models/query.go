@@ -3,6 +3,7 @@ package models
 import (
 	"cmp"
 	"database/sql"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -68,20 +69,76 @@ func eachChunk[T any](values []T, fn func([]T) error) error {
 	return nil
 }
 
-// insertRows runs "INSERT INTO … VALUES (row), (row), …" + conflict for all rows, a bounded number of values at a time, and tells how many rows came in.
+// insertRows runs "INSERT INTO … VALUES (row), (row), …" + conflict for all rows, and tells how many rows came in. All values
+// of a column have one type.
 func (t *tx) insertRows(insert, row, conflict string, rows [][]any) (inserted int64, err error) {
-	for part := range slices.Chunk(rows, 1000) {
-		var args []any
-		for _, r := range part {
-			args = append(args, r...)
+	for len(rows) > 0 {
+		n := t.insertable(len(rows))
+		var some int64
+		if t.s.dialect == search.PostgreSQL {
+			arrays, types := arraysOf(rows[:n])
+			some, err = t.execPlain(insert+" SELECT * FROM unnest("+types+") "+conflict, arrays...)
+		} else {
+			args := make([]any, 0, n*len(rows[0]))
+			for _, r := range rows[:n] {
+				args = append(args, r...)
+			}
+			some, err = t.execPlain(insert+" VALUES "+row+strings.Repeat(", "+row, n-1)+" "+conflict, args...)
 		}
-		n, err := t.exec(insert+" VALUES "+strings.TrimSuffix(strings.Repeat(row+", ", len(part)), ", ")+" "+conflict, args...)
 		if err != nil {
 			return inserted, err
 		}
-		inserted += n
+		inserted += some
+		rows = rows[n:]
 	}
 	return inserted, nil
+}
+
+// insertable is how many of so many rows one statement inserts. The database prepares each text once, so there are few: one
+// for any number of rows on PostgreSQL, and one for each of three numbers on SQLite.
+func (t *tx) insertable(rows int) int {
+	switch {
+	case t.s.dialect == search.PostgreSQL:
+		return min(rows, 10_000)
+	case rows >= 100:
+		return 100
+	case rows >= 10:
+		return 10
+	}
+	return 1
+}
+
+// arraysOf gives rows as one array for each column, and PostgreSQL's types of these parameters.
+func arraysOf(rows [][]any) (arrays []any, types string) {
+	for i, first := range rows[0] {
+		var array any
+		var kind string
+		switch first.(type) {
+		case string:
+			array, kind = arrayOf[string](rows, i), "text"
+		case *string:
+			array, kind = arrayOf[*string](rows, i), "text"
+		case int64:
+			array, kind = arrayOf[int64](rows, i), "bigint"
+		case float64:
+			array, kind = arrayOf[float64](rows, i), "double precision"
+		case bool:
+			array, kind = arrayOf[bool](rows, i), "boolean"
+		default:
+			panic(fmt.Sprintf("models: no array of %T", first))
+		}
+		arrays = append(arrays, array)
+		types += fmt.Sprintf(", $%d::%s[]", i+1, kind)
+	}
+	return arrays, types[len(", "):]
+}
+
+func arrayOf[T any](rows [][]any, i int) []T {
+	values := make([]T, len(rows))
+	for j, r := range rows {
+		values[j] = r[i].(T)
+	}
+	return values
 }
 
 // sortRows puts rows for insertRows into one order for all writers, by the texts and numbers at the places given: two

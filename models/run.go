@@ -68,8 +68,8 @@ func (s *Store) CreateRun(ctx context.Context, n NewRun) (run *Run, err error) {
 			return invalid("The artifact location of experiment %d is too long: a run's artifact URI would exceed %d characters. Create an experiment with a shorter artifact_location.", e.ID, maxRunArtifactURI)
 		}
 		run = &Run{ID: id, Name: &n.Name, UserID: &n.UserID, Status: Running, StartTime: &n.StartTime, LifecycleStage: Active, ArtifactURI: &uri, ExperimentID: e.ID, Tags: n.Tags}
-		_, err = t.exec(`INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, source_version, lifecycle_stage, artifact_uri, experiment_id)
-			VALUES (?, ?, 'UNKNOWN', '', '', ?, ?, ?, '', ?, ?, ?)`, id, n.Name, n.UserID, Running, n.StartTime, Active, uri, e.ID)
+		_, err = t.execPlain(`INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, source_version, lifecycle_stage, artifact_uri, experiment_id)
+			VALUES ($1, $2, 'UNKNOWN', '', '', $3, $4, $5, '', $6, $7, $8)`, id, n.Name, n.UserID, Running, n.StartTime, Active, uri, e.ID)
 		if err != nil {
 			return err
 		}
@@ -284,23 +284,41 @@ func (t *tx) pickRun(id, lock string) (*Run, error) {
 		return nil, err
 	}
 	if !ok {
-		return nil, notFound("Run with id=%s not found", id)
+		return nil, runNotFound(id)
 	}
 	return &run, nil
 }
 
-func (t *tx) activeRun(id string) (*Run, error) { return t.pickActiveRun(id, "") }
+// activeRun gives an active run with its experiment and nothing else.
+func (t *tx) activeRun(id string) (*Run, error) {
+	run := &Run{ID: id}
+	ok, err := t.scanPlain("SELECT experiment_id, lifecycle_stage FROM runs WHERE run_uuid = $1", []any{id}, &run.ExperimentID, &run.LifecycleStage)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, runNotFound(id)
+	}
+	return run, run.requireActive()
+}
 
 // lockActiveRun is activeRun for who writes back what was read: nobody else changes the run until the transaction ends.
-func (t *tx) lockActiveRun(id string) (*Run, error) { return t.pickActiveRun(id, t.forUpdate()) }
-
-func (t *tx) pickActiveRun(id, lock string) (*Run, error) {
-	run, err := t.pickRun(id, lock)
-	if err == nil && run.LifecycleStage != Active {
-		return nil, invalid("The run %s must be in the 'active' state. Current state is %s.", id, run.LifecycleStage)
+func (t *tx) lockActiveRun(id string) (*Run, error) {
+	run, err := t.pickRun(id, t.forUpdate())
+	if err != nil {
+		return nil, err
 	}
-	return run, err
+	return run, run.requireActive()
 }
+
+func (r *Run) requireActive() error {
+	if r.LifecycleStage != Active {
+		return invalid("The run %s must be in the 'active' state. Current state is %s.", r.ID, r.LifecycleStage)
+	}
+	return nil
+}
+
+func runNotFound(id string) error { return notFound("Run with id=%s not found", id) }
 
 // newID gives 32 lower-case hex digits of a random UUID, MLflow's form of an id.
 func newID() string {

@@ -67,7 +67,7 @@ func (s *Store) LogInputs(ctx context.Context, runID string, datasets []DatasetI
 		}
 		rows := make([][]any, len(ids))
 		for i, id := range ids {
-			rows[i] = []any{newID(), "RUN_INPUT", runID, "MODEL_INPUT", id, 0}
+			rows[i] = []any{newID(), "RUN_INPUT", runID, "MODEL_INPUT", id, int64(0)}
 		}
 		return t.insertInputs(rows)
 	})
@@ -154,7 +154,7 @@ func (t *tx) linkDatasets(run *Run, inputs []DatasetInput) error {
 		for i, in := range inputs {
 			id := newID()
 			tags[id], datasets[i] = in.Tags, uuids[in.Dataset.key()]
-			links[i] = []any{id, "DATASET", datasets[i], "RUN", run.ID, 0}
+			links[i] = []any{id, "DATASET", datasets[i], "RUN", run.ID, int64(0)}
 		}
 		if err := t.insertInputs(links); err != nil {
 			return err

@@ -286,6 +286,28 @@ func (t *tx) exec(query string, args ...any) (int64, error) {
 	return result.RowsAffected, result.Error
 }
 
+// execPlain is exec without gorm, for what is written often: the parameters are those of the driver, $1 or ? on SQLite and $1 on PostgreSQL.
+func (t *tx) execPlain(query string, args ...any) (int64, error) {
+	result, err := t.Statement.ConnPool.ExecContext(t.Statement.Context, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// scanPlain reads the first row of a query without gorm; ok is false when there is none.
+func (t *tx) scanPlain(query string, args []any, into ...any) (ok bool, err error) {
+	rows, err := t.Statement.ConnPool.QueryContext(t.Statement.Context, query, args...)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	if rows.Next() {
+		return true, rows.Scan(into...)
+	}
+	return false, rows.Err()
+}
+
 // deleteOne removes a row that need not exist.
 func (t *tx) deleteOne(query string, args ...any) error {
 	n, err := t.exec(query, args...)
