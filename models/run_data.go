@@ -1,11 +1,14 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,6 +73,9 @@ func (s *Store) LogBatch(ctx context.Context, runID string, b Batch) error {
 	if err := s.checkBatch(&b); err != nil {
 		return err
 	}
+	if s.fitsStatement(b) {
+		return s.logAtOnce(ctx, runID, b)
+	}
 	return s.update(ctx, func(t *tx) error {
 		run, err := t.activeRun(runID)
 		if err != nil {
@@ -91,8 +97,8 @@ func (s *Store) LogBatch(ctx context.Context, runID string, b Batch) error {
 
 func (s *Store) checkBatch(b *Batch) error {
 	for i, m := range b.Metrics {
-		if err := checkMetric("metrics["+strconv.Itoa(i)+"].", m); err != nil {
-			return err
+		if checkMetric("", m) != nil {
+			return checkMetric("metrics["+strconv.Itoa(i)+"].", m)
 		}
 	}
 	var err error
@@ -137,6 +143,9 @@ func (s *Store) checkBatch(b *Batch) error {
 func (s *Store) LogMetric(ctx context.Context, runID string, m Metric) error {
 	if err := checkMetric("", m); err != nil {
 		return err
+	}
+	if b := (Batch{Metrics: []Metric{m}}); s.fitsStatement(b) {
+		return s.logAtOnce(ctx, runID, b)
 	}
 	return s.update(ctx, func(t *tx) error {
 		run, err := t.activeRun(runID)
@@ -260,31 +269,50 @@ func (t *tx) logParams(runID string, params []Param) (changed []string, err erro
 // logMetrics adds values to the history and moves each key's latest value on, if the new one is later by (step, timestamp, value).
 // Those that name a logged model are added to it as well.
 func (t *tx) logMetrics(run *Run, metrics []Metric) error {
-	history := make([][]any, len(metrics))
-	latest := map[string]Metric{}
-	for i, m := range metrics {
-		history[i] = []any{m.Key, m.Value, m.Timestamp, run.ID, m.Step, m.IsNaN}
-		if old, ok := latest[m.Key]; !ok || m.laterThan(old) {
-			latest[m.Key] = m
-		}
-	}
-	sortRows(history, 0, 2, 4, 1)
-	_, err := t.insertRows("INSERT INTO metrics (key, value, timestamp, run_uuid, step, is_nan)", "(?, ?, ?, ?, ?, ?)", "ON CONFLICT DO NOTHING", history)
+	_, err := t.insertRows("INSERT INTO metrics "+metricColumns, "(?, ?, ?, ?, ?, ?)", "ON CONFLICT DO NOTHING", metricRows(run, inHistoryOrder(metrics)))
 	if err != nil {
 		return err
 	}
-	rows := make([][]any, 0, len(latest))
-	for _, m := range latest {
-		rows = append(rows, []any{m.Key, m.Value, m.Timestamp, run.ID, m.Step, m.IsNaN})
-	}
-	sortRows(rows, 0)
-	_, err = t.insertRows("INSERT INTO latest_metrics (key, value, timestamp, run_uuid, step, is_nan)", "(?, ?, ?, ?, ?, ?)", `ON CONFLICT (key, run_uuid) DO UPDATE
-		SET value = excluded.value, timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan
-		WHERE (excluded.step, excluded.timestamp, excluded.value) > (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)`, rows)
+	_, err = t.insertRows("INSERT INTO latest_metrics "+metricColumns, "(?, ?, ?, ?, ?, ?)", laterWins, metricRows(run, latestPerKey(metrics)))
 	if err != nil {
 		return err
 	}
 	return t.logModelMetrics(run, metrics)
+}
+
+const (
+	metricColumns = "(key, value, timestamp, run_uuid, step, is_nan)"
+
+	laterWins = `ON CONFLICT (key, run_uuid) DO UPDATE
+		SET value = excluded.value, timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan
+		WHERE (excluded.step, excluded.timestamp, excluded.value) > (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)`
+	lastTagWins = "ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value"
+)
+
+func metricRows(run *Run, metrics []Metric) [][]any {
+	rows := make([][]any, len(metrics))
+	for i, m := range metrics {
+		rows[i] = []any{m.Key, m.Value, m.Timestamp, run.ID, m.Step, m.IsNaN}
+	}
+	return rows
+}
+
+// inHistoryOrder sorts metrics for all writers alike, so that two of them never wait for each other.
+func inHistoryOrder(metrics []Metric) []Metric {
+	return slices.SortedFunc(slices.Values(metrics), func(a, b Metric) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Timestamp, b.Timestamp), cmp.Compare(a.Step, b.Step), cmp.Compare(a.Value, b.Value))
+	})
+}
+
+// latestPerKey keeps the latest value of each key, sorted by key.
+func latestPerKey(metrics []Metric) []Metric {
+	latest := map[string]Metric{}
+	for _, m := range metrics {
+		if old, ok := latest[m.Key]; !ok || m.laterThan(old) {
+			latest[m.Key] = m
+		}
+	}
+	return slices.SortedFunc(maps.Values(latest), func(a, b Metric) int { return cmp.Compare(a.Key, b.Key) })
 }
 
 func (m Metric) laterThan(old Metric) bool {

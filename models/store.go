@@ -203,8 +203,7 @@ type tx struct {
 // update runs fn in a read-write transaction. PostgreSQL's serialization failures and deadlocks are retried: fn must have no other effect.
 // The entry of the context's Audit is part of it.
 func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
-	const attempts = 10
-	for i := 1; ; i++ {
+	return retried(ctx, func() error {
 		var t *tx
 		var audit *Audit
 		var entry AuditEntry
@@ -226,6 +225,15 @@ func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
 		if err == nil && t.identityChanged {
 			s.identity.forget()
 		}
+		return err
+	})
+}
+
+// retried runs a transaction again while PostgreSQL asks for that, and explains its error.
+func retried(ctx context.Context, transaction func() error) error {
+	const attempts = 10
+	for i := 1; ; i++ {
+		err := transaction()
 		if err == nil || i == attempts || !isRetryable(err) {
 			return explain(err)
 		}
