@@ -134,7 +134,7 @@ type request[Req any] interface {
 
 // rpc turns a handler into the decode and answer parts of a request; serve does the rest.
 func rpc[Req, Resp any, P request[Req]](handle func(context.Context, P) (*Resp, error)) call {
-	d := newDecoder(reflect.TypeFor[Req]())
+	d := newRequestDecoder(reflect.TypeFor[Req]())
 	return func(c *gin.Context) (decoded, error) {
 		req := P(new(Req))
 		if err := d.decode(c, req); err != nil {

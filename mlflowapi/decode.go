@@ -31,7 +31,10 @@ const apiDocsHint = " See the API docs for more information about request parame
 // fields ignored. What MLflow drops in silence (a wrong type in a nested message, an unknown enum name) is refused.
 //
 // Fields are described by tags: `json:"name"` and, when absence is an error, `mlflow:"required"`.
-type decoder struct{ fields []field }
+type decoder struct {
+	fields []field
+	fast   *fastDecoder // for most bodies; nil for none
+}
 
 type field struct {
 	name, camel string
@@ -45,6 +48,13 @@ type field struct {
 type enum interface{ enumNames() map[int64]string }
 
 var enumType = reflect.TypeFor[enum]()
+
+// newRequestDecoder is newDecoder for a whole request.
+func newRequestDecoder(t reflect.Type) *decoder {
+	d := newDecoder(t)
+	d.fast = newFastDecoder(d, t)
+	return d
+}
 
 // newDecoder describes a request type; it panics on a type no decoder exists for, which a server meets when it starts.
 func newDecoder(t reflect.Type) *decoder {
@@ -105,16 +115,27 @@ func setter(t reflect.Type) func(reflect.Value, string, any) error {
 
 // decode fills dst (a pointer to the decoder's struct) from the request: the query of a GET that has one, the JSON body otherwise.
 func (d *decoder) decode(c *gin.Context, dst any) error {
+	request := reflect.ValueOf(dst).Elem()
 	var object map[string]any
-	var err error
-	switch query := c.Request.URL.Query(); {
-	case c.Request.Method == http.MethodGet && len(query) > 0:
-		object, err = d.queryObject(query)
-	default:
-		object, err = bodyObject(c.Request)
-	}
-	if err != nil {
-		return err
+	if query := c.Request.URL.Query(); c.Request.Method == http.MethodGet && len(query) > 0 {
+		var err error
+		if object, err = d.queryObject(query); err != nil {
+			return err
+		}
+	} else {
+		body, err := readBody(c.Request)
+		if err != nil {
+			return err
+		}
+		if d.fast != nil && len(c.Params) == 0 {
+			if d.fast.decode(string(body), request) {
+				return nil
+			}
+			request.SetZero()
+		}
+		if object, err = objectOf(body); err != nil {
+			return err
+		}
 	}
 	for _, p := range c.Params {
 		if err := checkText(p.Key, p.Value); err != nil {
@@ -128,7 +149,7 @@ func (d *decoder) decode(c *gin.Context, dst any) error {
 	if err := checkOneRun(object); err != nil {
 		return err
 	}
-	return d.fill(reflect.ValueOf(dst).Elem(), "", object)
+	return d.fill(request, "", object)
 }
 
 // checkOneRun refuses a request that names two runs, as one of them would be ignored.
@@ -210,7 +231,7 @@ func (d *decoder) queryObject(query url.Values) (map[string]any, error) {
 // queryValue marks a query string so that setBool accepts it: in a JSON body a string is no boolean.
 type queryValue string
 
-func bodyObject(r *http.Request) (map[string]any, error) {
+func readBody(r *http.Request) ([]byte, error) {
 	if r.Method == http.MethodPost || r.Method == http.MethodPut {
 		if err := checkContentType(r.Header.Get("Content-Type")); err != nil {
 			return nil, err
@@ -223,6 +244,18 @@ func bodyObject(r *http.Request) (map[string]any, error) {
 		}
 		return nil, invalid("The request body could not be read: %v.", err)
 	}
+	return body, nil
+}
+
+func bodyObject(r *http.Request) (map[string]any, error) {
+	body, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	return objectOf(body)
+}
+
+func objectOf(body []byte) (map[string]any, error) {
 	value, err := parseJSON(body)
 	if text, ok := value.(string); ok && err == nil { // clients of MLflow 0.x encode the object twice
 		value, err = parseJSON([]byte(text))

@@ -40,7 +40,7 @@ func decodeText(t testing.TB, method, target, contentType, body string) (everyth
 		c.Request.Header.Set("Content-Type", contentType)
 	}
 	var out everything
-	err := newDecoder(reflect.TypeFor[everything]()).decode(c, &out)
+	err := newRequestDecoder(reflect.TypeFor[everything]()).decode(c, &out)
 	return out, err
 }
 
