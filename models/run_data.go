@@ -269,11 +269,11 @@ func (t *tx) logParams(runID string, params []Param) (changed []string, err erro
 // logMetrics adds values to the history and moves each key's latest value on, if the new one is later by (step, timestamp, value).
 // Those that name a logged model are added to it as well.
 func (t *tx) logMetrics(run *Run, metrics []Metric) error {
-	_, err := t.insertRows("INSERT INTO metrics "+metricColumns, "(?, ?, ?, ?, ?, ?)", "ON CONFLICT DO NOTHING", metricRows(run, inHistoryOrder(metrics)))
+	_, err := t.insertRows("INSERT INTO metrics "+metricRow, "(?, ?, ?, ?, ?, ?)", "ON CONFLICT DO NOTHING", metricRows(run, sortedMetrics(metrics)))
 	if err != nil {
 		return err
 	}
-	_, err = t.insertRows("INSERT INTO latest_metrics "+metricColumns, "(?, ?, ?, ?, ?, ?)", laterWins, metricRows(run, latestPerKey(metrics)))
+	_, err = t.insertRows("INSERT INTO latest_metrics "+metricRow, "(?, ?, ?, ?, ?, ?)", laterWins, metricRows(run, latestPerKey(metrics)))
 	if err != nil {
 		return err
 	}
@@ -281,7 +281,7 @@ func (t *tx) logMetrics(run *Run, metrics []Metric) error {
 }
 
 const (
-	metricColumns = "(key, value, timestamp, run_uuid, step, is_nan)"
+	metricRow = "(key, value, timestamp, run_uuid, step, is_nan)"
 
 	laterWins = `ON CONFLICT (key, run_uuid) DO UPDATE
 		SET value = excluded.value, timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan
@@ -297,8 +297,8 @@ func metricRows(run *Run, metrics []Metric) [][]any {
 	return rows
 }
 
-// inHistoryOrder sorts metrics for all writers alike, so that two of them never wait for each other.
-func inHistoryOrder(metrics []Metric) []Metric {
+// sortedMetrics puts metrics in one order for all writers alike, so that two of them never wait for each other.
+func sortedMetrics(metrics []Metric) []Metric {
 	return slices.SortedFunc(slices.Values(metrics), func(a, b Metric) int {
 		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Timestamp, b.Timestamp), cmp.Compare(a.Step, b.Step), cmp.Compare(a.Value, b.Value))
 	})

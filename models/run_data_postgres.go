@@ -36,7 +36,7 @@ func (s *Store) fitsStatement(b Batch) bool {
 // logAtOnce is LogBatch for what fitsStatement.
 func (s *Store) logAtOnce(ctx context.Context, runID string, b Batch) error {
 	args := []any{runID}
-	for _, metrics := range [][]Metric{inHistoryOrder(b.Metrics), latestPerKey(b.Metrics)} {
+	for _, metrics := range [][]Metric{sortedMetrics(b.Metrics), latestPerKey(b.Metrics)} {
 		args = append(args, metricArrays(metrics)...)
 	}
 	tags := lastPerKey(b.Tags)
