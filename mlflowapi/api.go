@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"golang.org/x/sync/semaphore"
 
 	"greenroom/artifacts"
 	"greenroom/auth"
@@ -31,6 +32,7 @@ type API struct {
 	limiter   *auth.Limiter // of guesses at the password that someone wants to change
 	passwords *auth.Passwords
 	signer    *urlSigner
+	large     *semaphore.Weighted // bytes of large bodies
 	// versionHeader is the value of Greenroom-Version.
 	versionHeader []string
 }
@@ -79,6 +81,7 @@ type Authenticator interface {
 func New(store *models.Store, cfg Config) http.Handler {
 	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version), limiter: auth.NewLimiter(store, time.Now), passwords: auth.NewPasswords()}
 	a.versionHeader = []string{cfg.Version}
+	a.large = semaphore.NewWeighted(largeBodies)
 	a.signer = &urlSigner{store: store, now: time.Now}
 	if cfg.Now != nil {
 		a.signer.now = cfg.Now

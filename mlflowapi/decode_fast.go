@@ -90,7 +90,7 @@ func (f *fastDecoder) object(s *fastScanner, dst reflect.Value) bool {
 		switch {
 		case s.null():
 		case !known:
-			if !s.skip() {
+			if !s.skip(maxSkippedDepth) {
 				return false
 			}
 		case strings.HasPrefix(s.text[s.at:], `""`) && f.required&(1<<i) != 0:
@@ -201,8 +201,19 @@ func (s *fastScanner) word(word string) bool {
 
 func (s *fastScanner) null() bool { return s.word("null") }
 
-// skip goes past a string, a number or a boolean.
-func (s *fastScanner) skip() bool {
+// maxSkippedDepth is how deep the lists may nest that skip goes past; far less than maxJSONDepth.
+const maxSkippedDepth = 8
+
+// skip goes past a string, a number, a boolean, or a list of such or of lists.
+func (s *fastScanner) skip(depth int) bool {
+	if s.next('[') {
+		for first := true; !s.next(']'); first = false {
+			if !first && !s.next(',') || depth == 0 || !s.null() && !s.skip(depth-1) {
+				return false
+			}
+		}
+		return true
+	}
 	if s.at < len(s.text) && s.text[s.at] == '"' {
 		_, ok := s.string()
 		return ok

@@ -1,12 +1,16 @@
 package mlflowapi
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"greenroom/models"
 )
 
 // DefaultMaxRequestBytes holds a log-batch of 1000 metrics, params and tags with long values, many times over.
@@ -17,6 +21,13 @@ const (
 	requestTime = time.Minute
 	// smallAnswer fits into the connection's buffers: writing it never waits for the client.
 	smallAnswer = 32 << 10
+	// largeBody is the size in bytes from which bodies take turns: a body that says little in many values takes fifty times its
+	// size while it is decoded.
+	largeBody = 1 << 20
+	// largeBodies is how many bytes of large bodies are worked on at once, or one that is larger.
+	largeBodies = 8 << 20
+	// turnTime is how long a large body waits for its turn.
+	turnTime = 20 * time.Second
 )
 
 // limited runs an RPC whose body, in the configured size, must arrive in requestTime.
@@ -28,12 +39,43 @@ func (a *API) limited(c *gin.Context, call func(*gin.Context) (any, error)) (any
 	control := http.NewResponseController(c.Writer)
 	setDeadline(control.SetReadDeadline, time.Now().Add(requestTime))
 	c.Request.Body = &jsonBody{http.MaxBytesReader(nil, body, a.maxRequestBytes()), control}
-	resp, err := call(c)
+	resp, err := a.inTurn(c, call)
 	c.Request.Body = body
 	if tooLarge := new(requestTooLarge); errors.As(err, &tooLarge) {
 		newUpload(c).drain()
 	}
 	return resp, err
+}
+
+// inTurn runs an RPC when its turn has come, if its body is large. The body is read before, as a slow client would hold up the others.
+func (a *API) inTurn(c *gin.Context, call func(*gin.Context) (any, error)) (any, error) {
+	r := c.Request
+	if 0 <= r.ContentLength && r.ContentLength < largeBody {
+		return call(c)
+	}
+	text, err := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(text), failing{err}))
+	size := int64(min(len(text), largeBodies))
+	if size < largeBody {
+		return call(c)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), turnTime)
+	defer cancel()
+	if err := a.large.Acquire(ctx, size); err != nil {
+		return nil, &models.Error{Code: models.TemporarilyUnavailable, Message: "The server is busy with other large requests; try again, or send smaller ones."}
+	}
+	defer a.large.Release(size)
+	return call(c)
+}
+
+// failing is a reader of nothing that ends with err, or as usual for nil.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) {
+	if f.err == nil {
+		return 0, io.EOF
+	}
+	return 0, f.err
 }
 
 // jsonBody lifts the deadline when the body has ended: the server goes on to watch the connection during the call.

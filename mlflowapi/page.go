@@ -3,7 +3,6 @@ package mlflowapi
 import (
 	"encoding/base64"
 	"encoding/json"
-	"strconv"
 	"strings"
 
 	"greenroom/models"
@@ -75,11 +74,6 @@ func pageSize(n, most int64) (int, error) {
 	return int(n), nil
 }
 
-// A page token is base64 of {"offset": N}, the form MLflow's own tokens have.
-func pageToken(offset int) string {
-	return base64.StdEncoding.EncodeToString([]byte(`{"offset": ` + strconv.Itoa(offset) + `}`))
-}
-
 // pageOffset reads a page token; "" is the first page.
 func pageOffset(token string) (int, error) {
 	if token == "" {
@@ -105,13 +99,4 @@ func readPageToken(token string, page any, valid func() bool) error {
 		return invalid("Invalid page token, parsed value=%s", strings.ToValidUTF8(string(text), "?"))
 	}
 	return nil
-}
-
-// nextPage cuts rows to the page's size and gives the token for what follows. A store that is asked for size+1 rows
-// shows by the extra one that there is more.
-func nextPage[T any](rows []T, offset, size int) ([]T, string) {
-	if len(rows) <= size {
-		return rows, ""
-	}
-	return rows[:size], pageToken(offset + size)
 }

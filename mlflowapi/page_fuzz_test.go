@@ -1,8 +1,10 @@
 package mlflowapi
 
 import (
+	"encoding/base64"
 	"errors"
 	"reflect"
+	"strconv"
 	"testing"
 
 	"greenroom/models"
@@ -53,4 +55,9 @@ func FuzzCursor(f *testing.F) {
 			t.Fatalf("%q is %+v, whose token is %+v", token, cursor, again)
 		}
 	})
+}
+
+// pageToken is base64 of {"offset": N}, the form MLflow's own tokens have.
+func pageToken(offset int) string {
+	return base64.StdEncoding.EncodeToString([]byte(`{"offset": ` + strconv.Itoa(offset) + `}`))
 }

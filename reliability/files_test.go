@@ -65,7 +65,7 @@ func (f *files) start(t testing.TB, url, scope string, n int, seed uint64) *uplo
 				if random.IntN(5) == 0 {
 					method, content = http.MethodDelete, nil
 				} else {
-					rand.NewChaCha8([32]byte{byte(i), byte(random.Uint32()), byte(random.Uint32())}).Read(content)
+					rand.NewChaCha8([32]byte{byte(i), byte(random.Uint32()), byte(random.Uint32())}).Read(content) //nolint:errcheck // never fails
 					digest = fmt.Sprintf("%x", sha256.Sum256(content))
 				}
 				f.attempt(path, digest)
