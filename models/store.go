@@ -303,17 +303,22 @@ func (t *tx) execPlain(query string, args ...any) (int64, error) {
 	return result.RowsAffected()
 }
 
-// scanPlain reads the first row of a query without gorm; ok is false when there is none.
+// scanPlain reads the first row of a query without gorm; ok is false when there is none. It waits for the end of the statement:
+// PostgreSQL sends the rows of one that is a transaction of its own before it commits.
 func (t *tx) scanPlain(query string, args []any, into ...any) (ok bool, err error) {
 	rows, err := t.Statement.ConnPool.QueryContext(t.Statement.Context, query, args...)
 	if err != nil {
 		return false, err
 	}
 	defer rows.Close()
-	if rows.Next() {
-		return true, rows.Scan(into...)
+	if ok = rows.Next(); ok {
+		if err := rows.Scan(into...); err != nil {
+			return false, err
+		}
 	}
-	return false, rows.Err()
+	for rows.Next() {
+	}
+	return ok, errors.Join(rows.Err(), rows.Close())
 }
 
 // deleteOne removes a row that need not exist.
