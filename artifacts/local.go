@@ -210,7 +210,7 @@ func etag(info fs.FileInfo) string {
 // away. A sweep that comes between the creation and the lock either holds the
 // lock or has removed the name; then another name is tried.
 func (l *Local) createStaged() (f *os.File, name string, err error) {
-	for range 10 {
+	for range maxRaces {
 		name = path.Join(stagingDir, rand.Text())
 		f, err = l.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -227,6 +227,9 @@ func (l *Local) createStaged() (f *os.File, name string, err error) {
 			}
 		}
 		_ = f.Close() // empty, and given up
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, fs.ErrNotExist) {
+			return nil, "", fmt.Errorf("lock upload file: %w", errors.Join(err, l.root.Remove(name)))
+		}
 	}
 	return nil, "", fmt.Errorf("create upload file: %w", hideNotExist(err))
 }
