@@ -33,10 +33,13 @@ fmt: $(GOLANGCI_LINT)
 # The race detector needs a C compiler. CI must have one.
 RACE = $(if $(shell command -v "$$($(GO) env CC)"),-race,$(if $(CI),$(error CI needs a C compiler for the race detector),$(warning no C compiler: the race detector is off)))
 
+# A package's tests are ended after this, because they hang. On a slow disk some take minutes.
+UNITTIMEOUT := 40m
+
 ## unit: the Go tests, with one PostgreSQL for all of them; none from the cache, which does not know what binary they start
 unit: s3-server
 	python=$$($(PYTHON) compat_tests/venvs.py $(NEWEST)) && \
-	CGO_ENABLED= $$python compat_tests/postgres.py $(GO) test -count=1 $(RACE) $(GOTESTFLAGS) ./...
+	CGO_ENABLED= $$python compat_tests/postgres.py $(GO) test -count=1 -timeout $(UNITTIMEOUT) $(RACE) $(GOTESTFLAGS) ./...
 
 # Such as "-seed 7 -run R1".
 RELIABILITYFLAGS ?=

@@ -38,11 +38,11 @@ class Cluster:
             [
                 f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''",
                 "-c fsync=off -c synchronous_commit=off -c full_page_writes=off",
-                "-c max_connections=400 -c shared_buffers=64MB",
+                "-c max_connections=600 -c shared_buffers=64MB",
             ]
         )
         try:
-            self._run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "-o", options, "start")
+            self._run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "300", "-o", options, "start")
         except RuntimeError as error:
             raise RuntimeError(f"{error}\n{self.log.read_text()}") from error
 
@@ -58,7 +58,7 @@ class Cluster:
 
     def stop(self):
         try:
-            self._run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
+            self._run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "-t", "300", "stop")
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -72,7 +72,7 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 cwd="/",
                 env={"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"},
-                timeout=120,
+                timeout=600,
                 **self._identity(),
             )
             output.seek(0)

@@ -15,7 +15,7 @@ from ports import free_port
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 ACCESS_KEY, SECRET_KEY = "test", "testsecret"
 REGION = "us-east-1"
-START_DEADLINE = 30
+START_DEADLINE = 180
 
 
 class Gateway:
@@ -86,7 +86,7 @@ class Gateway:
 
     def _healthy(self):
         try:
-            with urllib.request.urlopen(self.uri + "/health", timeout=5) as answer:
+            with urllib.request.urlopen(self.uri + "/health", timeout=30) as answer:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False

@@ -9,7 +9,7 @@ import pytest
 
 
 def test_server_answers_health(server):
-    with urllib.request.urlopen(server.uri + "/health", timeout=10) as answer:
+    with urllib.request.urlopen(server.uri + "/health", timeout=300) as answer:
         assert answer.status == 200
 
 

@@ -96,7 +96,7 @@ def _probe(path):
     if path not in _probed:
         script = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
         try:
-            done = subprocess.run([path, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
+            done = subprocess.run([path, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=300)
             _probed[path] = done.stdout.decode().strip() if done.returncode == 0 else ""
         except (OSError, subprocess.TimeoutExpired):
             _probed[path] = ""

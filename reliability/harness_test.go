@@ -160,7 +160,7 @@ func eventually(t testing.TB, what string, condition func() bool) {
 }
 
 // deadline bounds every single wait, generously: a machine may be slow.
-const deadline = 2 * time.Minute
+const deadline = 5 * time.Minute
 
 // environment is that of a program under test: without the settings of whoever runs the tests.
 func environment(t testing.TB, extra ...string) []string {

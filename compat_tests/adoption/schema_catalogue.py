@@ -34,7 +34,7 @@ def execute(uri, statement):
 
 def connect(uri):
     if uri.startswith("sqlite:///"):
-        return sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=20)
+        return sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=300)
     return psycopg2.connect(uri.replace("postgresql+psycopg2://", "postgresql://"))
 
 

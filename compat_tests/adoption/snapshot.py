@@ -27,10 +27,10 @@ class Reader:
         self.answers = {}
 
     def get(self, path, /, **query):
-        return self._keep("GET", path, query, self._session.get(self._base + path, params=query, timeout=30))
+        return self._keep("GET", path, query, self._session.get(self._base + path, params=query, timeout=300))
 
     def post(self, path, /, **body):
-        return self._keep("POST", path, body, self._session.post(self._base + path, json=body, timeout=30))
+        return self._keep("POST", path, body, self._session.post(self._base + path, json=body, timeout=300))
 
     def _keep(self, method, path, arguments, response):
         answer = response.json()
@@ -44,9 +44,9 @@ class Reader:
             pages += 1
             body_of_page = {**body, "max_results": PAGE, **({"page_token": token} if token else {})}
             if path.startswith(("registered-models", "model-versions")):
-                response = self._session.get(self._base + path, params=body_of_page, timeout=30)
+                response = self._session.get(self._base + path, params=body_of_page, timeout=300)
             else:
-                response = self._session.post(self._base + path, json=body_of_page, timeout=30)
+                response = self._session.post(self._base + path, json=body_of_page, timeout=300)
             answer = response.json()
             assert response.status_code == 200, (path, body, answer)
             found += answer.get(what, [])

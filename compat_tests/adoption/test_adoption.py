@@ -27,7 +27,7 @@ def client(client_environment, tmp_path_factory):
             cwd=tmp_path_factory.mktemp("client"),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-4000:]

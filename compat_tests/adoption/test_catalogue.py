@@ -23,7 +23,7 @@ def greenroom(*arguments):
 
 def _run(command):
     environment = {**servers.clean_environment(), "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=180)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
 
 def succeed(done):

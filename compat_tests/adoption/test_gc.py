@@ -21,7 +21,7 @@ def copies(start_server, new_backend, client_environment, request, database, tmp
     folder.mkdir()
     filled = start_server("genuine", backend, folder=folder)
     done = subprocess.run(
-        [venvs.python(venvs.NEWEST), str(GARBAGE)], env=client_environment(filled), capture_output=True, text=True, timeout=300, check=False
+        [venvs.python(venvs.NEWEST), str(GARBAGE)], env=client_environment(filled), capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
     filled.stop()
@@ -46,7 +46,7 @@ def genuine_gc(start_server, client_environment, backend, folder, *arguments):
     uri = conftest.backend_for("genuine", backend)
     done = subprocess.run(
         [venvs.python(venvs.NEWEST), "-m", "mlflow", "gc", "--backend-store-uri", uri, "--artifacts-destination", str(server.artifacts), *arguments],
-        env=client_environment(server), capture_output=True, text=True, timeout=300, check=False,
+        env=client_environment(server), capture_output=True, text=True, timeout=900, check=False,
     )
     server.stop()
     return done
@@ -55,7 +55,7 @@ def genuine_gc(start_server, client_environment, backend, folder, *arguments):
 def our_gc(backend, folder, *arguments):
     return subprocess.run(
         [servers.binary(), "gc", "--backend-store-uri", backend, "--artifacts-destination", str(folder / "artifacts"), *arguments],
-        env=servers.clean_environment(), cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+        env=servers.clean_environment(), cwd=folder, capture_output=True, text=True, timeout=900, check=False,
     )
 
 

@@ -31,7 +31,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         address = urllib.parse.urlsplit(self.server.behind).netloc
         sent = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
         sent |= {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": self.headers["Host"], "X-Forwarded-Proto": self.server.proto}
-        connection = http.client.HTTPConnection(address, timeout=60)
+        connection = http.client.HTTPConnection(address, timeout=3000)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         connection.request(self.command, self.path, body or None, sent)
         answer = connection.getresponse()
@@ -74,7 +74,7 @@ def test_the_offer_is_what_works(store, how, in_parts, start_on, proxy, as_clien
     arguments = {UNTRUSTED: [], TRUSTED: ["--trusted-proxies", "127.0.0.1", "--no-auth"], WITH_PUBLIC_URL: ["--public-url", proxy.uri]}[how]
     server = start_on(store, arguments=arguments)
     proxy.behind = server.uri
-    with urllib.request.urlopen(proxy.uri + "/api/3.0/mlflow/server-info", timeout=30) as answer:
+    with urllib.request.urlopen(proxy.uri + "/api/3.0/mlflow/server-info", timeout=300) as answer:
         info = json.load(answer)
     assert [info["multipart_uploads_enabled"], info["multipart_downloads_enabled"]] == [in_parts] * 2
     client = as_client(dataclasses.replace(server, uri=proxy.uri), **thresholds)

@@ -45,7 +45,7 @@ def check_way(server, store, big_file):
 
 @pytest.mark.parametrize("store", SERVED)
 def test_the_server_says_what_it_offers(store, start_on):
-    with urllib.request.urlopen(start_on(store).uri + "/api/3.0/mlflow/server-info", timeout=30) as answer:
+    with urllib.request.urlopen(start_on(store).uri + "/api/3.0/mlflow/server-info", timeout=300) as answer:
         info = json.load(answer)
     offered = [info["multipart_uploads_enabled"], info["multipart_downloads_enabled"]]
     assert offered == [STORES[store].in_parts] * 2

@@ -22,9 +22,9 @@ def test_a_big_file_with_a_token(store, start_on, as_client, smaller_file, thres
     folder = client.get_run(run).info.artifact_uri.removeprefix("mlflow-artifacts:/")
     base = f"{server.uri}/api/2.0/mlflow-artifacts"
     refused = {"Authorization": "Bearer " + other}
-    assert requests.get(f"{base}/presigned/{folder}/models/big.bin", headers=refused, timeout=30).status_code == 403
-    create = requests.post(f"{base}/mpu/create/{folder}/models", json={"path": "big.bin", "num_parts": 1}, headers=refused, timeout=30)
+    assert requests.get(f"{base}/presigned/{folder}/models/big.bin", headers=refused, timeout=300).status_code == 403
+    create = requests.post(f"{base}/mpu/create/{folder}/models", json={"path": "big.bin", "num_parts": 1}, headers=refused, timeout=300)
     assert create.status_code == 403
-    url = requests.get(f"{base}/presigned/{folder}/models/big.bin", headers={"Authorization": "Bearer " + token}, timeout=30).json()
-    assert requests.get(url["url"], headers=url["headers"] | {"Range": "bytes=0-9"}, timeout=30).status_code == 206
-    assert requests.put(url["url"], data=b"x", headers=url["headers"], timeout=30).status_code in (403, 405)
+    url = requests.get(f"{base}/presigned/{folder}/models/big.bin", headers={"Authorization": "Bearer " + token}, timeout=300).json()
+    assert requests.get(url["url"], headers=url["headers"] | {"Range": "bytes=0-9"}, timeout=300).status_code == 206
+    assert requests.put(url["url"], data=b"x", headers=url["headers"], timeout=300).status_code in (403, 405)

@@ -46,7 +46,7 @@ def test_memory_stays_flat(store, start_on, full_size, timed, record_property, c
 
 
 def delete(server, path):
-    urllib.request.urlopen(urllib.request.Request(server.uri + path, method="DELETE"), timeout=60).close()
+    urllib.request.urlopen(urllib.request.Request(server.uri + path, method="DELETE"), timeout=300).close()
 
 
 @pytest.mark.parametrize("store", ["local", "s3"])

@@ -8,7 +8,7 @@ import pytest
 import tour
 
 TOUR = pathlib.Path(tour.__file__)
-DEADLINE = 600
+DEADLINE = 1800
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from sklearn.linear_model import LinearRegression
 
 STORES = ("local", "s3")
-DIGEST_DEADLINE = 30
+DIGEST_DEADLINE = 180
 
 
 class World:
@@ -102,7 +102,7 @@ def test_a_live_version_is_not_overwritten(world, store, stage, smaller_file, tm
         assert "RESOURCE_CONFLICT" in message, (what, message)
         assert f"version 1 of registered model 'line', which is in stage {stage}" in message, (what, message)
     assert refused_count(here.server) == len(attempts)
-    assert time.monotonic() - start < 10  # The client waits minutes for what it tries again.
+    assert time.monotonic() - start < 60  # The client waits minutes for what it tries again.
     assert {path: path.read_bytes() for path in stores.visible(here.server.artifacts).values()} == before
     assert here.predict() == pytest.approx(6.0)
 
@@ -122,7 +122,7 @@ def error_of(attempt):
 
 def refused_count(server):
     """How many requests were answered 409."""
-    with urllib.request.urlopen(server.uri + "/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(server.uri + "/metrics", timeout=300) as answer:
         return sum(int(number) for *_, status, number in traffic.COUNT.findall(answer.read().decode()) if status == "409")
 
 

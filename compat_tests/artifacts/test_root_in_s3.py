@@ -39,12 +39,12 @@ def test_the_server_shows_them(client):
     run = client.create_run(client.create_experiment("direct"))
     client.log_text(run.info.run_id, "hello", "docs/a.txt")
     query = urllib.parse.urlencode({"run_id": run.info.run_id, "path": "docs/a.txt"})
-    with urllib.request.urlopen(f"{client.server.uri}/get-artifact?{query}", timeout=30) as answer:
+    with urllib.request.urlopen(f"{client.server.uri}/get-artifact?{query}", timeout=300) as answer:
         assert answer.read() == b"hello"
         assert answer.headers["Content-Disposition"].startswith("attachment")
     query = urllib.parse.urlencode({"run_id": run.info.run_id, "path": "nope"})
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"{client.server.uri}/get-artifact?{query}", timeout=30)
+        urllib.request.urlopen(f"{client.server.uri}/get-artifact?{query}", timeout=300)
     assert refused.value.code == 404
 
 

@@ -12,7 +12,7 @@ TRANSFER = "/api/2.0/mlflow-artifacts/transfer/*path"  # where the server's own 
 
 def requests(server):
     """How often each method and route was answered 2xx."""
-    with urllib.request.urlopen(server.uri + "/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(server.uri + "/metrics", timeout=300) as answer:
         found = COUNT.findall(answer.read().decode())
     counts = {}
     for method, route, status, number in found:

@@ -9,7 +9,7 @@ import pytest
 import tour
 
 TOUR = pathlib.Path(__file__).with_name("tour.py")
-DEADLINE = 600
+DEADLINE = 1800
 
 
 @pytest.fixture(scope="session")

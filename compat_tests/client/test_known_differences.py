@@ -38,7 +38,7 @@ def test_the_preview_paths_are_served(server, server_kind):
 
 def status(server, path):
     try:
-        with urllib.request.urlopen(server.uri + path, timeout=30) as answer:
+        with urllib.request.urlopen(server.uri + path, timeout=300) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code

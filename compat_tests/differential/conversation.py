@@ -99,7 +99,7 @@ class Side:
         if target.startswith("http://"):
             address = urllib.parse.urlsplit(target)._replace(path="")
             target = target.removeprefix(f"http://{address.netloc}")
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=300)
         try:
             connection.request(method, address.path + target, body=body, headers=headers)
             response = connection.getresponse()

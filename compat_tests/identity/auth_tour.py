@@ -283,7 +283,7 @@ def let_create(user, admin):
     api = os.environ["MLFLOW_TRACKING_URI"] + "/api/3.0/mlflow/roles/"
 
     def post(path, **fields):
-        return requests.post(api + path, json=fields, auth=admin, timeout=60)
+        return requests.post(api + path, json=fields, auth=admin, timeout=300)
 
     made = post("create", workspace="default", name=user + "-creator")
     if made.status_code != 404:

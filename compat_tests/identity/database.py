@@ -13,7 +13,7 @@ CHANGES_WITH_USE = {"last_used_at"}
 @functools.cache
 def _engine(backend_store_uri):
     uri = backend_store_uri.replace("postgresql://", "postgresql+psycopg2://")
-    options = {"timeout": 30} if uri.startswith("sqlite") else {}
+    options = {"timeout": 300} if uri.startswith("sqlite") else {}
     return sqlalchemy.create_engine(uri, connect_args=options, poolclass=sqlalchemy.pool.NullPool)
 
 

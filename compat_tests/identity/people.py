@@ -9,7 +9,7 @@ import urllib.parse
 
 ADMIN, ADMIN_PASSWORD = "the-boss", "the administrator's password"
 ADMIN_ENVIRONMENT = {"MLFLOW_AUTH_ADMIN_USERNAME": ADMIN, "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN_PASSWORD}
-DEADLINE = 60  # seconds that one answer may take
+DEADLINE = 300  # seconds that one answer may take
 
 
 @dataclasses.dataclass

@@ -16,7 +16,7 @@ def main(prefix, url):
     plain = tour.run_step
 
     def run_step(t, one):
-        with urllib.request.urlopen(url, timeout=120) as answer:
+        with urllib.request.urlopen(url, timeout=300) as answer:
             os.environ["MLFLOW_TRACKING_TOKEN"] = answer.read().decode()
         return plain(t, one)
 

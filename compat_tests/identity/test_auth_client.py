@@ -11,7 +11,7 @@ import pytest
 import venvs
 
 TOUR = pathlib.Path(__file__).with_name("auth_tour.py")
-DEADLINE = 600
+DEADLINE = 1800
 
 
 def take(server, version, environment, prefix):

@@ -10,8 +10,8 @@ import tour
 
 TOUR = pathlib.Path(tour.__file__)
 REFRESHED = pathlib.Path(__file__).with_name("refreshed_tour.py")
-DEADLINE = 600
-FETCH_PAUSE = 31  # seconds after which a server asks an issuer again for a key that it does not know
+DEADLINE = 1800
+FETCH_PAUSE = 36  # seconds: it is 30 after a fetch has ended that a server asks an issuer again for a key that it does not know
 
 
 class Rotation:
@@ -28,7 +28,7 @@ class Rotation:
             self._issuer.add("ES256")
         key = self._issuer.keys[-1] if self._given >= self.NEW_KEY else self._keys[self._given % len(self._keys)]
         self._given += 1
-        return self._issuer.token(user, key=key, lifetime=120, roles=["manager"])
+        return self._issuer.token(user, key=key, roles=["manager"])
 
 
 # The ways to log in: each gives the script to run, its arguments, and what it finds in the environment.

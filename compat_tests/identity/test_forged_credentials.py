@@ -17,6 +17,7 @@ import servers
 from cryptography.hazmat.primitives import serialization
 from world import SECRET
 
+SOON = 90  # seconds: far above what a loaded machine takes
 CURRENT = "/api/2.0/mlflow/users/current"
 INVALID = "The token is not valid. Set MLFLOW_TRACKING_TOKEN to a valid one."
 
@@ -246,12 +247,12 @@ def test_own_jwts_end_with_their_user_and_their_key(start_guarded, new_backend, 
     greenroom("key", "rotate", keys)
     assert ask("ann") == 200
     tokens["ann again"] = greenroom("token", "mint", "--key-file", keys, "--user", "ann")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + SOON
     while ask("ann again") != 200:
         assert time.monotonic() < deadline, "the new key is not known"
         time.sleep(0.1)
     greenroom("key", "rotate", "--keep", "1", keys)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + SOON
     while ask("ann") != 401:
         assert time.monotonic() < deadline, "the key that is gone still counts"
         time.sleep(0.1)
@@ -283,30 +284,40 @@ def test_every_byte_of_a_long_password_counts(guarded, admin, unique):
 
 
 def test_guesses_of_a_password_are_limited_per_account(guarded, admin, unique):
-    user = admin.add(unique)
-    statuses = []
-    for number in range(60):
+    user, token = admin.add(unique), admin.token(unique)[1]
+
+    def guess(number):
         headers = {**people.basic(unique, f"guess number {number}"), **from_elsewhere()}
         answer = people.send(guarded.uri, "GET", CURRENT, headers=headers)
-        statuses.append(answer.status)
         if answer.status == 429:
             assert answer.code == "REQUEST_LIMIT_EXCEEDED" and int(answer.headers["Retry-After"]) >= 1
+        return answer
+
+    statuses = [guess(number).status for number in range(60)]
     assert statuses[:5] == [401] * 5 and set(statuses) == {401, 429}
     assert statuses.count(429) > 40
-    token = admin.token(unique)[1]
     assert people.send(guarded.uri, "GET", CURRENT, headers=people.bearer(token)).status == 200, "jobs go on"
+    while int(guess(60).headers.get("Retry-After", 0)) < 6:
+        pass  # so that the block is not over before the right password comes
     assert people.send(guarded.uri, "GET", CURRENT, headers={**user.headers, **from_elsewhere()}).status == 429
 
 
 @pytest.mark.parametrize("kind", ["passwords", "tokens"])
 def test_guesses_from_one_address_are_limited(guarded, kind, unique):
-    address, statuses = from_elsewhere(), []
-    for number in range(60):
+    address = from_elsewhere()
+
+    def send(number):
         guess = people.basic(f"{unique}-{number}", "a guess") if kind == "passwords" else people.bearer(f"guess{number}")
-        answer = people.send(guarded.uri, "GET", CURRENT, headers={**guess, **address})
-        statuses.append(answer.status)
-    assert statuses == [401] * 30 + [429] * 30
-    assert int(answer.headers["Retry-After"]) >= 1
+        return people.send(guarded.uri, "GET", CURRENT, headers={**guess, **address})
+
+    began = time.monotonic()
+    answers = [send(number) for number in range(60)]
+    statuses = [answer.status for answer in answers]
+    if time.monotonic() - began < 60:  # the limit is one of guesses in a minute
+        assert statuses == [401] * 30 + [429] * 30
+    else:
+        assert statuses[:30] == [401] * 30 and 429 in statuses
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers if answer.status == 429)
 
 
 def test_nobody_learns_who_is_a_user(guarded, admin, unique):

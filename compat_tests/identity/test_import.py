@@ -33,7 +33,7 @@ def moved(genuine_guarded, start_server, generation, tmp_path_factory):
 
 def run(*command):
     done = subprocess.run(
-        list(map(str, command)), env=servers.clean_environment(), capture_output=True, text=True, timeout=300, check=False
+        list(map(str, command)), env=servers.clean_environment(), capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

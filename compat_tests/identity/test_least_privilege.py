@@ -41,7 +41,7 @@ def test_a_team_works_with_what_each_may_do(guarded, team, client_python, client
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]

@@ -15,7 +15,7 @@ import people
 import pytest
 
 JOB = pathlib.Path(__file__).with_name("job.py")
-SOON = 30  # seconds: far below the minutes of a client that retries, far above what a loaded machine takes
+SOON = 90  # seconds: below the minutes of a client that retries, far above what a loaded machine takes
 STEPS = 3  # that show a job going on
 REPLICAS = {"sqlite": 1, "postgresql": 2}
 

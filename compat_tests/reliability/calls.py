@@ -5,7 +5,7 @@ import json
 import threading
 import urllib.parse
 
-DEADLINE = 60  # seconds that one answer may take
+DEADLINE = 300  # seconds that one answer may take
 
 
 class Caller:

@@ -40,7 +40,7 @@ def test_full_disk(start_server, new_backend, unique):
 
 def request(server, method, path, body=None):
     """The status and the body of a plain request for an artifact."""
-    connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.uri).netloc, timeout=60)
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.uri).netloc, timeout=300)
     connection.request(method, PROXY + path, body)
     answer = connection.getresponse()
     return answer.status, answer.read()
