@@ -14,7 +14,7 @@ PYTESTFLAGS ?=
 BENCHFLAGS ?=
 export GREENROOM_TEST_S3_SERVER ?= $(CURDIR)/$(VERSITYGW)
 
-.PHONY: build check fmt unit compat compat-all test test-all bench s3-server clean fuzz
+.PHONY: build check fmt unit reliability compat compat-all test test-all bench s3-server clean fuzz
 
 ## build: one static binary, ./greenroom
 build:
@@ -45,12 +45,15 @@ unit: s3-server
 RELIABILITYFLAGS ?=
 export GREENROOM_RELIABILITY_REPORT ?= $(CURDIR)/.cache/reliability.txt
 
-## fuzz: every fuzz target, FUZZTIME each
+## fuzz: every fuzz target, one after the other, FUZZTIME each. What Go takes to make an input smaller is bounded, or it does
+## nothing else for a minute each
 FUZZTIME ?= 30s
+FUZZPARALLEL ?= 2
 fuzz:
-	@set -e; for package in $$($(GO) list ./...); do \
-		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-			echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+	@set -e; for package in $$($(GO) list -f '{{.Dir}}' ./...); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$package/*.go); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x -parallel $(FUZZPARALLEL) $$package; \
 		done; \
 	done
 
@@ -73,8 +76,8 @@ compat-all:
 ## test: everything, with the newest client
 test: check unit compat
 
-## test-all: everything, with every client and in full sizes
-test-all: check unit reliability compat-all
+## test-all: everything, with every client, fuzzed and in full sizes
+test-all: check unit fuzz reliability compat-all
 
 ## bench: this server, genuine MLflow, FastTrackML and the databases' limit in one table (BENCHFLAGS='-only log-metric -rounds 1')
 bench:

@@ -3,7 +3,9 @@ package reliability_test
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -125,4 +127,75 @@ func putFile(t testing.TB, s *server, name string) {
 	if answer.StatusCode != http.StatusOK {
 		t.Fatalf("PUT of an artifact: %s", answer.Status)
 	}
+}
+
+func TestR26_KilledRestoresOfSQLiteLeaveAllOrNothing(t *testing.T) {
+	t.Parallel()
+	killRestores(t, "R26-restore-sqlite", modelstest.EmptySQLite(t), size(8, 200), func() string { return modelstest.EmptySQLite(t) }, func(uri string) bool {
+		_, err := os.Stat(sourceOf(uri))
+		return errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+func TestR26_KilledRestoresOfPostgreSQLLeaveAllOrNothing(t *testing.T) {
+	t.Parallel()
+	c := modelstest.NewCluster(t, freePort(t))
+	killRestores(t, "R26-restore-postgresql", c.EmptyDatabase(), size(3, 50), c.EmptyDatabase, func(uri string) bool {
+		waitUnused(t, uri) // a killed client's transaction ends when PostgreSQL notices
+		db, _ := modelstest.Open(t, uri)
+		defer db.Close()
+		var relations int
+		if err := db.QueryRow("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace").Scan(&relations); err != nil {
+			t.Fatal(err)
+		}
+		return relations == 0
+	})
+}
+
+// killRestores kills restores into empty places at random moments. Each leaves the database as it was, which untouched tells, and
+// then the same command succeeds, or it leaves all of it.
+func killRestores(t *testing.T, number, uri string, kills int, empty func() string, untouched func(uri string) bool) {
+	t.Helper()
+	r, j := random(t), newJournal(t)
+	s := startServer(t, uri)
+	for i := range 5 {
+		putFile(t, s, "r-"+strconv.Itoa(i))
+	}
+	l := startLoad(t, s, j, "r", writers, r, false)
+	l.waitFor(20 * writers)
+	l.end()
+	s.stop()
+	entries := j.read("")
+	archive := filepath.Join(t.TempDir(), "backup.tar.gz")
+	greenroom(t, s, "backup", archive, "--artifacts", "--backend-store-uri", uri, "--artifacts-destination", filepath.Join(s.dir, "artifacts"))
+	place := func(uri, dir string) []string {
+		return []string{"--backend-store-uri", uri, "--artifacts-destination", filepath.Join(dir, "artifacts")}
+	}
+	begin := time.Now()
+	greenroom(t, s, append([]string{"restore", archive}, place(empty(), t.TempDir())...)...)
+	took := time.Since(begin)
+
+	left := map[bool]int{}
+	for range kills {
+		target, dir := empty(), t.TempDir()
+		args := append([]string{"restore", archive}, place(target, dir)...)
+		killed := exec.Command(binary, args...)
+		killed.Dir, killed.Env, killed.SysProcAttr = dir, s.env, mortal()
+		if err := killed.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(between(r, 0, took))
+		_ = killed.Process.Kill() // it may have ended
+		_ = killed.Wait()
+		none := untouched(target)
+		if left[none]++; none {
+			greenroom(t, s, args...)
+		}
+		mustHold(t, "restored", entries, inDatabase(t, target, ""))
+		greenroom(t, s, append([]string{"verify"}, place(target, dir)...)...)
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	report(t, number, "kills", kills, "left_untouched", left[true], "left_whole", left[false], "ended_whole", kills, "restore", milliseconds(took))
 }
