@@ -2,9 +2,9 @@
 
 // Command confined starts a program whose disk the caller controls.
 //
-//	confined [-tmpfs DIR -size BYTES] [-watched] PROGRAM [ARGUMENT...]
+//	confined [-tmpfs DIR -size BYTES -inodes N] [-watched] PROGRAM [ARGUMENT...]
 //
-// With -tmpfs, DIR is a file system of that size, which only the program has. With -watched, the kernel asks before each call
+// With -tmpfs, DIR is a file system of that size and as many files and folders, which only the program has. With -watched, the kernel asks before each call
 // of it that changes a file; who may answer is sent over the socket that is file descriptor 3.
 package main
 
@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"syscall"
 	"unsafe"
 
@@ -24,22 +23,23 @@ import (
 func main() {
 	tmpfs := flag.String("tmpfs", "", "folder to mount a file system of its own on")
 	size := flag.Int64("size", 0, "its bytes")
+	inodes := flag.Int64("inodes", 0, "how many files and folders it has; 0 for any number")
 	watched := flag.Bool("watched", false, "have the kernel ask before writes")
 	flag.Parse()
-	if err := run(*tmpfs, *size, *watched, flag.Args()); err != nil {
+	if err := run(*tmpfs, *size, *inodes, *watched, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "confined:", err)
 		os.Exit(1)
 	}
 }
 
-func run(tmpfs string, size int64, watched bool, command []string) error {
+func run(tmpfs string, size, inodes int64, watched bool, command []string) error {
 	program, err := exec.LookPath(command[0])
 	if err != nil {
 		return err
 	}
 	runtime.LockOSThread() // a filter and a mount namespace are this thread's until it becomes the program
 	if tmpfs != "" {
-		if err := mount(tmpfs, size); err != nil {
+		if err := mount(tmpfs, size, inodes); err != nil {
 			return fmt.Errorf("mount on %s: %w", tmpfs, err)
 		}
 	}
@@ -51,14 +51,14 @@ func run(tmpfs string, size int64, watched bool, command []string) error {
 	return syscall.Exec(program, command, os.Environ())
 }
 
-func mount(folder string, size int64) error {
+func mount(folder string, size, inodes int64) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return err
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
-	return unix.Mount("tmpfs", folder, "tmpfs", 0, "mode=0700,size="+strconv.FormatInt(size, 10))
+	return unix.Mount("tmpfs", folder, "tmpfs", 0, fmt.Sprintf("mode=0700,size=%d,nr_inodes=%d", size, inodes))
 }
 
 // calls are those by which a file's content or name changes.
