@@ -32,6 +32,15 @@ func confine(t testing.TB) string {
 // startWatched starts a server by the program confined, and gives the disk that all files below the folder are on.
 func (s *server) startWatched(program, folder string) *faultyDisk {
 	s.t.Helper()
+	disk := s.launchWatched(program, folder)
+	go disk.serve()
+	s.waitReady()
+	return disk
+}
+
+// launchWatched starts the process, which waits until its disk is served.
+func (s *server) launchWatched(program, folder string) *faultyDisk {
+	s.t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		s.t.Fatal(err)
@@ -42,9 +51,7 @@ func (s *server) startWatched(program, folder string) *faultyDisk {
 	s.launch()
 	theirs.Close()
 	s.under, s.files = nil, nil
-	disk := newFaultyDisk(s.t, folder, ours)
-	s.waitReady()
-	return disk
+	return newFaultyDisk(s.t, folder, ours)
 }
 
 // namedFault is a rule for one round, made anew for it.
@@ -140,6 +147,82 @@ func TestR7_DiskErrorsLoseNothing(t *testing.T) {
 	sum := mustHold(t, "in the end", j.read(""), inDatabase(t, uri, ""))
 	report(t, "R7", "faults", len(all), "attempted", sum.attempted, "acknowledged", sum.acknowledged, "refused", refused, "lost", sum.lost,
 		"files_acknowledged", f.acknowledged, "failed", counted(hit))
+}
+
+// TestR7_DiskErrorsAtTheStartAreTold fails one call after the other by which a server changes its files while it starts, on an empty
+// place and on one with data. It ends and says why, or goes on; the next start succeeds either way, and what was there is there.
+func TestR7_DiskErrorsAtTheStartAreTold(t *testing.T) {
+	t.Parallel()
+	program := confine(t)
+	t.Run("empty", func(t *testing.T) {
+		failStarts(t, program, "empty", size(8, 300), func(uri string) {})
+	})
+	t.Run("with data", func(t *testing.T) {
+		failStarts(t, program, "with data", size(4, 50), func(uri string) {
+			s := startServer(t, uri)
+			c := newCaller(s.url)
+			defer c.close()
+			c.must(t, "POST", "experiments/create", map[string]any{"name": "kept"}, nil)
+			s.kill() // the WAL is to be read at the next start
+		})
+	})
+}
+
+func failStarts(t *testing.T, program, name string, starts int, prepare func(uri string)) {
+	t.Helper()
+	r := random(t)
+	hit := map[string]int{}
+	var told, survived int
+	for i := range starts {
+		n := i + 1
+		if !*full {
+			n = 1 + i*i + r.IntN(2*i+1)
+		}
+		errno := []syscall.Errno{syscall.EIO, syscall.ENOSPC}[i%2]
+		uri := modelstest.EmptySQLite(t)
+		prepare(uri)
+		s := newServer(t, uri)
+		disk := s.launchWatched(program, filepath.Dir(s.dir))
+		disk.fail(errno, func(seen int, _ change) bool { return seen == n })
+		go disk.serve()
+		eventually(t, "the server is ready or has ended", func() bool { return !s.running() || s.ready() })
+		for _, call := range disk.heal() {
+			hit[call]++
+		}
+		what := fmt.Sprintf("call %d, %v", n, errno)
+		if s.running() {
+			survived++
+			s.kill()
+		} else {
+			told++
+			if code := s.process.ProcessState.ExitCode(); code != 1 || !saysDisk(s.output.String()) {
+				t.Errorf("%s: the server ended with %s and printed %q", what, s.process.ProcessState, s.output)
+			}
+		}
+		<-disk.closed
+		s.start()
+		if name != "empty" {
+			c := newCaller(s.url)
+			c.must(t, "GET", "experiments/get-by-name?experiment_name=kept", nil, nil)
+			c.close()
+		}
+		s.kill()
+		checkFile(t, uri)
+		if t.Failed() {
+			t.Fatal(what)
+		}
+	}
+	report(t, "R7-start", "place", strconv.Quote(name), "faults", starts, "ended_and_told", told, "went_on", survived, "failed", counted(hit))
+}
+
+// saysDisk tells whether a message names an error of the disk.
+func saysDisk(text string) bool {
+	for _, words := range []string{syscall.EIO.Error(), syscall.ENOSPC.Error(), "disk I/O error", "disk is full"} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // counted shows how often each was seen.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,7 +17,10 @@ import (
 	"time"
 )
 
-const artifactPath = "/api/2.0/mlflow-artifacts/artifacts/"
+const (
+	artifactPath  = "/api/2.0/mlflow-artifacts/artifacts/"
+	multipartPath = "/api/2.0/mlflow-artifacts/mpu/"
+)
 
 // files is the journal of artifacts.
 type files struct {
@@ -69,7 +73,11 @@ func (f *files) start(t testing.TB, url, scope string, n int, seed uint64) *uplo
 					digest = fmt.Sprintf("%x", sha256.Sum256(content))
 				}
 				f.attempt(path, digest)
-				status, answer, err := exchange(client, method, url+artifactPath+path, content)
+				send := exchange
+				if method == http.MethodPut && random.IntN(4) == 0 {
+					send = exchangeParts
+				}
+				status, answer, err := send(client, method, url+artifactPath+path, content)
 				switch {
 				case err != nil:
 					t.Errorf("%s %s: %v", method, path, err)
@@ -131,6 +139,9 @@ func exchange(client *http.Client, method, url string, content []byte) (status i
 	if err != nil {
 		return 0, nil, err
 	}
+	if method == http.MethodPost {
+		request.Header.Set("Content-Type", "application/json")
+	}
 	response, err := client.Do(request)
 	if err != nil {
 		return 0, nil, err
@@ -138,4 +149,53 @@ func exchange(client *http.Client, method, url string, content []byte) (status i
 	defer response.Body.Close()
 	answer, err = io.ReadAll(response.Body)
 	return response.StatusCode, answer, err
+}
+
+// exchangeParts uploads a file in three parts, and gives the first answer that is no success, or that of the completion.
+func exchangeParts(client *http.Client, _, address string, content []byte) (status int, answer []byte, err error) {
+	server, file, _ := strings.Cut(address, artifactPath)
+	folder, name := path.Split(file)
+	const parts = 3
+	type part struct {
+		Number int    `json:"part_number"`
+		ETag   string `json:"etag"`
+	}
+	complete := struct {
+		Path     string `json:"path"`
+		UploadID string `json:"upload_id"`
+		Parts    []part `json:"parts"`
+	}{Path: name}
+	var begun struct {
+		UploadID    string                 `json:"upload_id"`
+		Credentials []struct{ URL string } `json:"credentials"`
+	}
+	status, answer, err = exchange(client, http.MethodPost, server+multipartPath+"create/"+folder, fmt.Appendf(nil, `{"path":%q,"num_parts":%d}`, name, parts))
+	if err == nil && status == http.StatusOK {
+		err = json.Unmarshal(answer, &begun)
+	}
+	if err != nil || status != http.StatusOK {
+		return status, answer, err
+	}
+	complete.UploadID = begun.UploadID
+	for i, to := range begun.Credentials {
+		request, err := http.NewRequest(http.MethodPut, to.URL, bytes.NewReader(content[len(content)*i/parts:len(content)*(i+1)/parts]))
+		if err != nil {
+			return 0, nil, err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return 0, nil, err
+		}
+		answer, err = io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || response.StatusCode != http.StatusOK {
+			return response.StatusCode, answer, err
+		}
+		complete.Parts = append(complete.Parts, part{i + 1, response.Header.Get("ETag")})
+	}
+	body, err := json.Marshal(complete)
+	if err != nil {
+		return 0, nil, err
+	}
+	return exchange(client, http.MethodPost, server+multipartPath+"complete/"+folder, body)
 }

@@ -82,7 +82,7 @@ var changing = map[int32]struct {
 	unix.SYS_SENDFILE: {"sendfile", 0}, unix.SYS_SPLICE: {"splice", 2},
 }
 
-// newFaultyDisk serves the listener that comes over the socket, until the confined program has ended.
+// newFaultyDisk takes the listener that comes over the socket. The confined program waits at its first call until it is served.
 func newFaultyDisk(t testing.TB, folder string, socket *os.File) *faultyDisk {
 	t.Helper()
 	rights := make([]byte, unix.CmsgSpace(4))
@@ -98,11 +98,10 @@ func newFaultyDisk(t testing.TB, folder string, socket *os.File) *faultyDisk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &faultyDisk{folder: folder, listener: fds[0], closed: make(chan struct{})}
-	go d.serve()
-	return d
+	return &faultyDisk{folder: folder, listener: fds[0], closed: make(chan struct{})}
 }
 
+// serve answers until the confined program has ended.
 func (d *faultyDisk) serve() {
 	defer close(d.closed)
 	defer unix.Close(d.listener)
