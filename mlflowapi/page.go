@@ -43,7 +43,7 @@ func readCursor(token string) (*models.Cursor, error) {
 		return nil, err
 	}
 	c := &models.Cursor{Offset: *t.Offset}
-	if t.Greenroom != nil {
+	if t.Greenroom != nil && t.Greenroom.After != nil { // without a row, the offset is all there is
 		c.After, c.Search = t.Greenroom.After, t.Greenroom.Search
 	}
 	return c, nil
