@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,8 +29,12 @@ type files struct {
 	mu sync.Mutex
 	// possible are the digests of the contents that a path may have, "" for no file.
 	possible     map[string]map[string]bool
+	attempts     []attempted
 	acknowledged int
 }
+
+// attempted is a content that a path may have got.
+type attempted struct{ path, digest string }
 
 func newFiles() *files { return &files{possible: map[string]map[string]bool{}} }
 
@@ -39,6 +45,25 @@ func (f *files) attempt(path, digest string) {
 		f.possible[path] = map[string]bool{"": true}
 	}
 	f.possible[path][digest] = true
+	f.attempts = append(f.attempts, attempted{path, digest})
+}
+
+// snapshot is the journal as it is now, with the attempts before.
+func (f *files) snapshot() *files {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := &files{possible: map[string]map[string]bool{}, attempts: slices.Clone(f.attempts)}
+	for path, digests := range f.possible {
+		c.possible[path] = maps.Clone(digests)
+	}
+	return c
+}
+
+// attemptMore adds the attempts of a later journal.
+func (f *files) attemptMore(later *files) {
+	for _, a := range later.attempts[len(f.attempts):] {
+		f.attempt(a.path, a.digest)
+	}
 }
 
 func (f *files) acknowledge(path, digest string) {

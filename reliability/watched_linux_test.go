@@ -21,6 +21,8 @@ type faultyDisk struct {
 
 	closed chan struct{} // when the server has ended
 
+	recorder *recorder // nil for none
+
 	mu     sync.Mutex
 	errno  syscall.Errno
 	picks  func(n int, call change) bool // nil for none
@@ -126,11 +128,17 @@ func (d *faultyDisk) serve() {
 				answer.errno, answer.flags = -int32(d.errno), 0
 			}
 		}
+		var changes []event
+		if ours && d.recorder != nil {
+			changes = d.recorder.note(asked, what.path)
+		}
 		switch answered := d.ioctl(unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&answer)) == 0; {
 		case ours && !answered:
 			d.seen-- // it was interrupted, and comes again
 		case answer.errno != 0:
 			d.failed = append(d.failed, what.kind())
+		case ours && d.recorder != nil:
+			d.recorder.add(changes)
 		}
 		d.mu.Unlock()
 	}
