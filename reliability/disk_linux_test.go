@@ -120,7 +120,7 @@ func TestR7_DiskErrorsLoseNothing(t *testing.T) {
 		scope := "r" + strconv.Itoa(round)
 		disk := s.startWatched(program, filepath.Dir(s.dir))
 		l := startLoad(t, s, j, scope, writers/2, r, true)
-		uploads := f.start(t, s.url, scope, 2, r.Uint64())
+		uploads := f.start(t, s.url, scope, r.Uint64())
 		disk.fail(fault.errno, fault.picks)
 		eventually(t, fault.name+" comes", disk.hasFailed)
 		for _, call := range disk.heal() {

@@ -73,6 +73,9 @@ func (f *files) acknowledge(path, digest string) {
 	f.acknowledged++
 }
 
+// uploaders is how many upload at the same time.
+const uploaders = 2
+
 // uploads is a round of clients that upload, replace and delete files below a folder.
 type uploads struct {
 	t                     testing.TB
@@ -81,9 +84,9 @@ type uploads struct {
 	done                  sync.WaitGroup
 }
 
-func (f *files) start(t testing.TB, url, scope string, n int, seed uint64) *uploads {
+func (f *files) start(t testing.TB, url, scope string, seed uint64) *uploads {
 	u := &uploads{t: t}
-	for i := range n {
+	for i := range uploaders {
 		u.done.Go(func() {
 			client := &http.Client{Transport: &http.Transport{}, Timeout: deadline}
 			defer client.CloseIdleConnections()

@@ -33,7 +33,7 @@ func TestR6_AFullDiskRefusesAndRecovers(t *testing.T) {
 	for round := range rounds {
 		scope := "r" + strconv.Itoa(round)
 		l := startLoad(t, s, j, scope, writers/2, r, true)
-		u := f.start(t, s.url, scope, 2, r.Uint64())
+		u := f.start(t, s.url, scope, r.Uint64())
 		l.waitFor(writers)
 		u.waitFor(2)
 		disk.fail(syscall.ENOSPC, func(_ int, call change) bool {

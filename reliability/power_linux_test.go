@@ -340,7 +340,7 @@ func TestR3_PowerCutsLoseNothing(t *testing.T) {
 		go disk.serve()
 		s.waitReady()
 		l := startLoad(t, s, j, "r", writers, r, false)
-		u := f.start(t, s.url, "r", 2, r.Uint64())
+		u := f.start(t, s.url, "r", r.Uint64())
 		var moments []powerCut
 		for range cuts {
 			l.waitFor(1 + r.Int64N(5*writers))

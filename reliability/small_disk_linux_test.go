@@ -143,7 +143,7 @@ func (d smallDisk) round(t *testing.T, sum *tally, refused *int64, recovered *du
 		place = fmt.Sprintf("/proc/self/fd/%d", root.Fd())
 	}
 	l := startLoad(t, s, j, "r", writers/2, r, true)
-	u := f.start(t, s.url, "r", 2, r.Uint64())
+	u := f.start(t, s.url, "r", r.Uint64())
 	l.waitFor(writers)
 	u.waitFor(4)
 
