@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,8 +21,8 @@ const (
 )
 
 // groups are the writing transactions on SQLite. A commit waits for the disk, so those who wait for the one writing
-// connection share the next: each write runs in a savepoint of its own, where its failure stays, and hears of its success
-// after the commit of all. Nobody waits for others to come.
+// connection share the next, and hear of their success after the commit of all. Should one fail half-way, all run once more,
+// now each in a savepoint of its own, where a failure stays. Nobody waits for others to come.
 type groups struct {
 	db   *gorm.DB
 	pool *sql.DB // db's, of one connection
@@ -41,10 +42,12 @@ type write struct {
 	// What has come of it, once done.
 	err   error
 	panic any
+	// untouched says that the transaction is as it was before.
+	untouched bool
 }
 
 // transaction runs fn in a transaction and tells the truth about it, also to who no longer waits. If ctx ends before fn
-// begins, fn never does; later, its next statement fails. What fn does may be undone, and fn run once more.
+// begins, fn never does; later, its next statement fails. What fn does may be undone, and fn run again.
 func (g *groups) transaction(ctx context.Context, fn func(*gorm.DB) error) error {
 	w := &write{ctx: ctx, fn: fn, done: make(chan struct{})}
 	g.enter(w)
@@ -104,49 +107,70 @@ func (g *groups) idle() bool {
 // run commits groups until nobody waits.
 func (g *groups) run() {
 	for !g.idle() {
-		members, alone := g.commit(g.next)
-		for _, w := range alone {
-			g.commit(once(w))
+		settled, undone := g.commit(g.next, false)
+		for len(undone) > 0 {
+			apart, alone := g.commit(from(&undone, g.next), true)
+			for len(alone) > 0 {
+				one, _ := g.commit(from(new(alone[:1]), none), true)
+				apart, alone = append(apart, one...), alone[1:]
+			}
+			settled = append(settled, apart...)
 		}
-		for _, w := range append(members, alone...) {
+		for _, w := range settled {
 			close(w.done)
 		}
 	}
 }
 
-func once(w *write) func() *write {
-	return func() (next *write) {
-		next, w = w, nil
-		return next
+// from gives one write after the other, and then those of next.
+func from(writes *[]*write, next func() *write) func() *write {
+	return func() *write {
+		if len(*writes) == 0 {
+			return next()
+		}
+		w := (*writes)[0]
+		*writes = (*writes)[1:]
+		return w
 	}
 }
 
-// commit runs one transaction. Its members' ends are settled; alone are those that share it with one whose failure has undone
-// all, and have to run each by itself.
-func (g *groups) commit(next func() *write) (members, alone []*write) {
+func none() *write { return nil }
+
+// commit runs one transaction, whose members are apart in savepoints or not. The ends of the settled ones are known; undone are those
+// of whom nothing is left as another one failed, and, unless they were apart, that one.
+func (g *groups) commit(next func() *write, apart bool) (settled, undone []*write) {
 	ctx := context.Background() // of no member: that one gives up must not undo what others did
 	conn, err := g.begin(ctx)
 	if err != nil {
 		for w := next(); w != nil; w = next() {
 			w.err = err
-			members = append(members, w)
+			settled = append(settled, w)
 		}
-		return members, nil
+		return settled, nil
 	}
 	defer conn.Close()
+	var members []*write
 	for began := time.Now(); len(members) < groupSize && time.Since(began) < g.time; {
 		w := next()
 		if w == nil {
 			break
 		}
-		if len(members) == 0 {
-			if w.run(g.db, conn); w.failed() { // it needs no savepoint: nobody else is in it
+		switch {
+		case len(members) == 0: // nobody else is in it yet
+			if w.run(g.db, conn); w.failed() {
 				rollback(ctx, conn)
 				return []*write{w}, nil
 			}
-		} else if undone := w.runInSavepoint(ctx, g.db, conn); undone {
-			rollback(ctx, conn)
-			return []*write{w}, members
+		case apart:
+			if w.runInSavepoint(ctx, g.db, conn) {
+				rollback(ctx, conn)
+				return []*write{w}, members
+			}
+		default:
+			if w.run(g.db, conn); w.failed() && !w.untouched {
+				rollback(ctx, conn)
+				return nil, append(members, w)
+			}
 		}
 		members = append(members, w)
 	}
@@ -183,10 +207,11 @@ func (w *write) failed() bool { return w.err != nil || w.panic != nil }
 
 // run runs fn on the connection and keeps its error or panic.
 func (w *write) run(db *gorm.DB, conn *sql.Conn) {
-	w.err, w.panic = w.ctx.Err(), nil
+	w.err, w.panic, w.untouched = w.ctx.Err(), nil, true
 	if w.err != nil {
 		return
 	}
+	w.untouched = false
 	statements := &memberConn{Conn: conn}
 	defer func() {
 		if p := recover(); p != nil {
@@ -198,6 +223,7 @@ func (w *write) run(db *gorm.DB, conn *sql.Conn) {
 	if w.err = w.fn(session); w.err == nil {
 		w.err = statements.failure
 	}
+	w.untouched = !statements.wrote && sqliteCode(w.err) == 0
 }
 
 // runInSavepoint runs fn so that its failure undoes nothing else. SQLite itself undoes the whole transaction for some
@@ -223,12 +249,16 @@ func (w *write) runInSavepoint(ctx context.Context, db *gorm.DB, conn *sql.Conn)
 type memberConn struct {
 	*sql.Conn
 	failure error
+	wrote   bool // or may have
 }
 
 // ExecContext implements gorm.ConnPool.
 func (c *memberConn) ExecContext(ctx context.Context, query string, args ...any) (result sql.Result, _ error) {
 	if c.mayRun(ctx) {
-		result, c.failure = c.Conn.ExecContext(context.WithoutCancel(ctx), query, args...)
+		if result, c.failure = c.Conn.ExecContext(context.WithoutCancel(ctx), query, args...); c.failure == nil && !c.wrote {
+			rows, err := result.RowsAffected()
+			c.wrote = rows > 0 || err != nil
+		}
 	}
 	return result, c.failure
 }
@@ -237,6 +267,7 @@ func (c *memberConn) ExecContext(ctx context.Context, query string, args ...any)
 func (c *memberConn) QueryContext(ctx context.Context, query string, args ...any) (rows *sql.Rows, _ error) {
 	if c.mayRun(ctx) {
 		rows, c.failure = c.Conn.QueryContext(context.WithoutCancel(ctx), query, args...)
+		c.wrote = c.wrote || !strings.HasPrefix(query, "SELECT")
 	}
 	return rows, c.failure
 }

@@ -115,7 +115,7 @@ func (s *Store) connect(target Target) (err error) {
 		return nil
 	}
 	s.dialect = search.SQLite
-	writer, err := openSQLite(target.DSN + "&_txlock=immediate")
+	writer, err := openSQLite(target.DSN + writerPragmas)
 	if err != nil {
 		return err
 	}

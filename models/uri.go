@@ -26,6 +26,9 @@ func (t Target) String() string { return t.shown }
 const sqlitePragmas = "?_pragma=foreign_keys(1)&_pragma=busy_timeout(20000)&_pragma=case_sensitive_like(1)" +
 	"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 
+// writerPragmas are those of the writing connection. What it would undo a failed statement with is kept in memory, not in a file.
+const writerPragmas = "&_txlock=immediate&_pragma=temp_store(MEMORY)"
+
 // shownURL hides the password, which may also stand among the options.
 func shownURL(u *url.URL) string {
 	shown, options := *u, u.Query()
