@@ -1,6 +1,7 @@
 package artifacts
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -24,14 +25,22 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// What a call to S3 may take, so that no request hangs with it. A transfer has no such limit; it must make progress.
+// S3Bounds are what a call to S3 may take, so that no request hangs with it. A transfer has no such limit; it must make progress.
+// Zero is what a server has.
+type S3Bounds struct {
+	Call   time.Duration // in all, with its retries; of a download, until its first byte
+	Stall  time.Duration // without progress
+	Settle time.Duration // until a completed upload is to be seen
+}
+
+func (b S3Bounds) orDefault() S3Bounds {
+	return S3Bounds{Call: cmp.Or(b.Call, 10*time.Second), Stall: cmp.Or(b.Stall, 8*time.Second), Settle: cmp.Or(b.Settle, 10*time.Second)}
+}
+
 const (
 	dialTime      = 3 * time.Second
 	handshakeTime = 5 * time.Second
-	callTime      = 10 * time.Second // in all, with its retries; of a download, until its first byte
-	completeTime  = 5 * time.Minute  // S3 puts the parts of an upload together meanwhile; one on disks copies them, of several files at once
-	stallTime     = 8 * time.Second  // without progress
-	settleTime    = 10 * time.Second // until a completed upload is to be seen
+	completeTime  = 5 * time.Minute // S3 puts the parts of an upload together meanwhile; one on disks copies them, of several files at once
 	settlePause   = 20 * time.Millisecond
 
 	// idleConnTime is below that of common S3 servers, so that they are not first.
@@ -61,6 +70,8 @@ type S3Options struct {
 	ExpectedBucketOwner string
 	// UploadArgs are what new objects get, as JSON of boto3's names: {"ServerSideEncryption": "aws:kms"}. Empty for nothing.
 	UploadArgs string
+	// Bounds differ from a server's where a test wants S3 to hang for longer, or not to wait for it.
+	Bounds S3Bounds
 }
 
 // S3 stores artifacts as objects of a bucket, in Amazon S3 or what speaks its protocol. A folder is what keys have in
@@ -73,6 +84,7 @@ type S3 struct {
 	prefix  string // without slashes around it
 	owner   *string
 	args    uploadArgs
+	bounds  S3Bounds
 	buffers buffers
 	aborts  sync.WaitGroup // uploads that are being dropped in the background
 
@@ -127,10 +139,11 @@ func OpenS3(ctx context.Context, o S3Options) (*S3, error) {
 	}
 	transport := client.GetTransport()
 	transport.MaxResponseHeaderBytes = 1 << 20
-	cfg.HTTPClient = newHTTPClient(transport, stallTime)
+	bounds := o.Bounds.orDefault()
+	cfg.HTTPClient = newHTTPClient(transport, bounds.Stall)
 	cfg.Retryer = func() aws.Retryer { return newRetryer() }
 
-	s := &S3{bucket: bucket, prefix: prefix, args: args, patient: newHTTPClient(transport, completeTime)}
+	s := &S3{bucket: bucket, prefix: prefix, args: args, bounds: bounds, patient: newHTTPClient(transport, completeTime)}
 	if o.ExpectedBucketOwner != "" {
 		s.owner = aws.String(o.ExpectedBucketOwner)
 	}

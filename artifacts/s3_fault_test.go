@@ -18,7 +18,10 @@ import (
 )
 
 // hung is far above every bound that a call to S3 has: who takes so long hangs.
-const hung = 45 * time.Second
+const hung = 5 * time.Minute
+
+// impatient has a server's bounds where S3 falls silent.
+var impatient = artifacts.S3Bounds{Call: patient.Call}
 
 // faultyS3 is a store behind a proxy, and another one that looks past it at the same bucket.
 type faultyS3 struct {
@@ -32,11 +35,11 @@ type faultyS3 struct {
 const oldContent = "old"
 
 // newFaultyS3 has a file d/old.bin and a begun upload, and no faults yet.
-func newFaultyS3(t testing.TB, server *artifactstest.S3Server) *faultyS3 {
+func newFaultyS3(t testing.TB, server *artifactstest.S3Server, bounds artifacts.S3Bounds) *faultyS3 {
 	t.Helper()
 	proxy := artifactstest.NewFaultProxy(t, server)
-	direct := openS3(t, server, artifacts.S3Options{})
-	f := &faultyS3{proxy: proxy, direct: direct, S3: openS3(t, server, artifacts.S3Options{URI: direct.URI(), Endpoint: proxy.Endpoint})}
+	direct := openS3(t, server, artifacts.S3Options{Bounds: patient})
+	f := &faultyS3{proxy: proxy, direct: direct, S3: openS3(t, server, artifacts.S3Options{URI: direct.URI(), Endpoint: proxy.Endpoint, Bounds: bounds})}
 	put(t, direct, "d/old.bin", oldContent)
 	f.begin(t)
 	return f
@@ -124,14 +127,15 @@ func TestS3_FaultsEndInTimeWithTheirKindOfError(t *testing.T) {
 		name    string
 		faults  []artifactstest.Fault
 		refused bool
+		bounds  artifacts.S3Bounds
 	}{
-		{"S3 fails", []artifactstest.Fault{artifactstest.InternalFailure, artifactstest.SlowDown}, false},
-		{"S3 refuses", []artifactstest.Fault{artifactstest.AccessDenied, artifactstest.ForeignKey, artifactstest.NoBucket}, true},
-		{"connections break", []artifactstest.Fault{artifactstest.CutUpload(0), artifactstest.CutUpload(100_000), artifactstest.CutDownload(0)}, false},
-		{"S3 hangs", []artifactstest.Fault{artifactstest.Hang, artifactstest.HangUpload(100_000), artifactstest.HangDownload(1), artifactstest.Trickle}, false},
+		{"S3 fails", []artifactstest.Fault{artifactstest.InternalFailure, artifactstest.SlowDown}, false, patient},
+		{"S3 refuses", []artifactstest.Fault{artifactstest.AccessDenied, artifactstest.ForeignKey, artifactstest.NoBucket}, true, patient},
+		{"connections break", []artifactstest.Fault{artifactstest.CutUpload(0), artifactstest.CutUpload(100_000), artifactstest.CutDownload(0)}, false, patient},
+		{"S3 hangs", []artifactstest.Fault{artifactstest.Hang, artifactstest.HangUpload(100_000), artifactstest.HangDownload(1), artifactstest.Trickle}, false, artifacts.S3Bounds{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			eachS3Call(t, server, tt.faults, func(f *faultyS3, c s3Call, fault artifactstest.Fault) {
+			eachS3Call(t, server, tt.bounds, tt.faults, func(f *faultyS3, c s3Call, fault artifactstest.Fault) {
 				f.proxy.Break(c.operation, fault)
 				ctx, cancel := context.WithTimeout(context.Background(), hung)
 				defer cancel()
@@ -147,14 +151,14 @@ func TestS3_FaultsEndInTimeWithTheirKindOfError(t *testing.T) {
 }
 
 // eachS3Call tests each call with each of the faults that can strike it, all at once, as many of them wait.
-func eachS3Call(t *testing.T, server *artifactstest.S3Server, faults []artifactstest.Fault, test func(*faultyS3, s3Call, artifactstest.Fault)) {
+func eachS3Call(t *testing.T, server *artifactstest.S3Server, bounds artifacts.S3Bounds, faults []artifactstest.Fault, test func(*faultyS3, s3Call, artifactstest.Fault)) {
 	t.Helper()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for _, fault := range faults {
 		for _, c := range s3Calls {
 			if strikes(fault, c.operation) {
-				f := newFaultyS3(t, server)
+				f := newFaultyS3(t, server, bounds)
 				wg.Go(func() { test(f, c, fault) })
 			}
 		}
@@ -183,7 +187,7 @@ func TestS3_ShortFaultsAreNotNoticed(t *testing.T) {
 	faults := []artifactstest.Fault{
 		artifactstest.InternalFailure, artifactstest.SlowDown, artifactstest.LostAnswer, artifactstest.CutUpload(100_000), artifactstest.CutDownload(1),
 	}
-	eachS3Call(t, artifactstest.SharedS3(t), faults, func(f *faultyS3, c s3Call, fault artifactstest.Fault) {
+	eachS3Call(t, artifactstest.SharedS3(t), patient, faults, func(f *faultyS3, c s3Call, fault artifactstest.Fault) {
 		if c.name == "PutPart" {
 			return // its body can't be sent again, so its client is told
 		}
@@ -198,7 +202,7 @@ func TestS3_ShortFaultsAreNotNoticed(t *testing.T) {
 }
 
 func TestS3_OutageEndsWithoutARestart(t *testing.T) {
-	f := newFaultyS3(t, artifactstest.SharedS3(t))
+	f := newFaultyS3(t, artifactstest.SharedS3(t), patient)
 	f.proxy.Down()
 	var wg sync.WaitGroup
 	for _, c := range s3Calls {
@@ -232,7 +236,7 @@ func randomBytes(t testing.TB, size int) []byte {
 }
 
 func TestS3_DownloadsThatBreakOffAreResumed(t *testing.T) {
-	f := newFaultyS3(t, artifactstest.SharedS3(t))
+	f := newFaultyS3(t, artifactstest.SharedS3(t), patient)
 	content := randomBytes(t, 9<<20)
 	if _, err := f.direct.Put(t.Context(), "big.bin", bytes.NewReader(content), int64(len(content))); err != nil {
 		t.Fatal(err)
@@ -261,7 +265,7 @@ func TestS3_ABrokenDownloadIsNeverComplete(t *testing.T) {
 		artifactstest.CutDownload(0), artifactstest.CutDownload(1000), artifactstest.HangDownload(1 << 20), artifactstest.WrongETag, artifactstest.Trickle,
 		artifactstest.AccessDenied,
 	} {
-		f := newFaultyS3(t, server)
+		f := newFaultyS3(t, server, impatient)
 		if _, err := f.direct.Put(t.Context(), "big.bin", bytes.NewReader(content), int64(len(content))); err != nil {
 			t.Fatal(err)
 		}
@@ -285,7 +289,7 @@ func TestS3_ABrokenDownloadIsNeverComplete(t *testing.T) {
 }
 
 func TestS3_AnObjectThatIsReplacedWhileItsDownloadBreaksOffIsNoMix(t *testing.T) {
-	f := newFaultyS3(t, artifactstest.SharedS3(t))
+	f := newFaultyS3(t, artifactstest.SharedS3(t), patient)
 	before, after := strings.Repeat("a", 3<<20), strings.Repeat("b", 3<<20)
 	for name, replace := range map[string]func() error{
 		"replaced": func() error {
@@ -340,7 +344,7 @@ func TestS3_FailedPutsLeaveNoUploadBehind(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFaultyS3(t, server)
+			f := newFaultyS3(t, server, patient)
 			if err := f.direct.AbortUpload(t.Context(), "d/parts.bin", f.id); err != nil {
 				t.Fatal(err)
 			}
@@ -370,7 +374,7 @@ func TestS3_FailedPutsLeaveNoUploadBehind(t *testing.T) {
 }
 
 func TestS3_AnUploadThatCouldNotBeAbortedIsSwept(t *testing.T) {
-	f := newFaultyS3(t, artifactstest.SharedS3(t))
+	f := newFaultyS3(t, artifactstest.SharedS3(t), patient)
 	if err := f.direct.AbortUpload(t.Context(), "d/parts.bin", f.id); err != nil {
 		t.Fatal(err)
 	}
@@ -390,7 +394,7 @@ func TestS3_AnUploadThatCouldNotBeAbortedIsSwept(t *testing.T) {
 }
 
 func TestS3_PutWhoseAnswerIsLostIsStoredOnce(t *testing.T) {
-	f := newFaultyS3(t, artifactstest.SharedS3(t))
+	f := newFaultyS3(t, artifactstest.SharedS3(t), patient)
 	for _, tt := range []struct {
 		operation artifactstest.Operation
 		size      int
@@ -453,7 +457,7 @@ func TestS3_StreamedUploadsThatFailLeaveNothing(t *testing.T) {
 		for _, fault := range []artifactstest.Fault{
 			artifactstest.InternalFailure, artifactstest.AccessDenied, artifactstest.CutUpload(100_000), artifactstest.HangUpload(100_000), artifactstest.Hang,
 		} {
-			f := newFaultyS3(t, server)
+			f := newFaultyS3(t, server, impatient)
 			f.occupyBuffers(t)
 			before := f.proxy.Requests(operation)
 			f.proxy.BreakNext(1, operation, fault)
@@ -473,7 +477,7 @@ func TestS3_StreamedUploadsThatFailLeaveNothing(t *testing.T) {
 			})
 		}
 		for name, after := range map[string]int64{"at once": 0, "early": 100_000, "late": size - 1} {
-			f := newFaultyS3(t, server)
+			f := newFaultyS3(t, server, patient)
 			f.occupyBuffers(t)
 			wg.Go(func() {
 				ctx, cancel := context.WithCancel(context.Background())
@@ -488,7 +492,7 @@ func TestS3_StreamedUploadsThatFailLeaveNothing(t *testing.T) {
 				f.wantUntouched(t, name)
 				f.wantOneUpload(t, name)
 			})
-			short := newFaultyS3(t, server)
+			short := newFaultyS3(t, server, patient)
 			short.occupyBuffers(t)
 			wg.Go(func() {
 				if _, err := short.Put(context.Background(), "d/new.bin", bytes.NewReader(make([]byte, after)), size); !errors.Is(err, io.ErrUnexpectedEOF) {

@@ -64,7 +64,7 @@ func showable(name string) bool {
 
 // anyBelow tells whether a folder has a file.
 func (s *S3) anyBelow(ctx context.Context, key string) (bool, error) {
-	ctx, cancel := limited(ctx, callTime)
+	ctx, cancel := limited(ctx, s.bounds.Call)
 	defer cancel()
 	page, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
 		Bucket: &s.bucket, Prefix: aws.String(folderPrefix(key)), MaxKeys: aws.Int32(1), EncodingType: types.EncodingTypeUrl, ExpectedBucketOwner: s.owner,
@@ -98,7 +98,7 @@ func (s *S3) pages(ctx context.Context, input *s3.ListObjectsV2Input, visit func
 }
 
 func (s *S3) page(ctx context.Context, input *s3.ListObjectsV2Input) (*s3.ListObjectsV2Output, error) {
-	ctx, cancel := limited(ctx, callTime)
+	ctx, cancel := limited(ctx, s.bounds.Call)
 	defer cancel()
 	page, err := s.client.ListObjectsV2(ctx, input)
 	if err != nil || page.EncodingType != types.EncodingTypeUrl {
@@ -138,7 +138,7 @@ func (s *S3) Delete(ctx context.Context, p string) error {
 }
 
 func (s *S3) deleteKey(ctx context.Context, key string) error {
-	ctx, cancel := limited(ctx, callTime)
+	ctx, cancel := limited(ctx, s.bounds.Call)
 	defer cancel()
 	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.bucket, Key: &key, ExpectedBucketOwner: s.owner})
 	if isGone(apiCode(err)) {
@@ -172,7 +172,7 @@ func (s *S3) deleteKeys(ctx context.Context, objects []types.Object) error {
 }
 
 func (s *S3) deleteBatch(ctx context.Context, ids []types.ObjectIdentifier) error {
-	ctx, cancel := limited(ctx, callTime)
+	ctx, cancel := limited(ctx, s.bounds.Call)
 	defer cancel()
 	answer, err := s.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{
 		Bucket: &s.bucket, Delete: &types.Delete{Objects: ids, Quiet: aws.Bool(true)}, ExpectedBucketOwner: s.owner,

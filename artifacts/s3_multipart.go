@@ -33,7 +33,7 @@ func (s *S3) CreateUpload(ctx context.Context, p string) (string, error) {
 }
 
 func (s *S3) create(ctx context.Context, key string) (id string, err error) {
-	ctx, cancel := limited(ctx, callTime)
+	ctx, cancel := limited(ctx, s.bounds.Call)
 	defer cancel()
 	input := &s3.CreateMultipartUploadInput{Bucket: &s.bucket, Key: &key, ContentType: aws.String(contentType(key)), ExpectedBucketOwner: s.owner}
 	s.args.onCreate(input)
@@ -176,7 +176,7 @@ func (s *S3) UploadSize(ctx context.Context, p, id string) (bytes int64, err err
 }
 
 func (s *S3) listedParts(ctx context.Context, input *s3.ListPartsInput) (*s3.ListPartsOutput, error) {
-	ctx, cancel := limited(ctx, callTime)
+	ctx, cancel := limited(ctx, s.bounds.Call)
 	defer cancel()
 	return s.client.ListParts(ctx, input)
 }
@@ -235,7 +235,7 @@ func (s *S3) completeOnce(ctx context.Context, key, upload string, parts []types
 // settled is the object that S3 says it has made of the parts. A gateway also says so while it still copies them for another
 // process, or of an upload of which it knows nothing.
 func (s *S3) settled(ctx context.Context, key, etag string, parts []types.CompletedPart) (Stored, error) {
-	for pause, end := settlePause, time.Now().Add(settleTime); ; pause = min(2*pause, time.Second) {
+	for pause, end := settlePause, time.Now().Add(s.bounds.Settle); ; pause = min(2*pause, time.Second) {
 		head, err := s.head(ctx, key)
 		switch missing := errors.Is(err, fs.ErrNotExist); {
 		case err != nil && !missing:
@@ -312,7 +312,7 @@ func (s *S3) AbortUpload(ctx context.Context, p, id string) error {
 }
 
 func (s *S3) abort(ctx context.Context, key, id string) error {
-	ctx, cancel := limited(ctx, callTime)
+	ctx, cancel := limited(ctx, s.bounds.Call)
 	defer cancel()
 	_, err := s.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &s.bucket, Key: &key, UploadId: &id, ExpectedBucketOwner: s.owner})
 	if apiCode(err) == "NoSuchUpload" {
@@ -349,7 +349,7 @@ func (s *S3) SweepUploads(ctx context.Context, before time.Time) (dropped int, e
 }
 
 func (s *S3) uploads(ctx context.Context, input *s3.ListMultipartUploadsInput) (*s3.ListMultipartUploadsOutput, error) {
-	ctx, cancel := limited(ctx, callTime)
+	ctx, cancel := limited(ctx, s.bounds.Call)
 	defer cancel()
 	return s.client.ListMultipartUploads(ctx, input)
 }

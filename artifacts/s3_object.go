@@ -43,7 +43,7 @@ func (s *S3) Open(ctx context.Context, p string) (*Object, error) {
 
 // head asks for an object's size and ETag. A missing one is fs.ErrNotExist.
 func (s *S3) head(ctx context.Context, key string) (*s3.HeadObjectOutput, error) {
-	ctx, cancel := limited(ctx, callTime)
+	ctx, cancel := limited(ctx, s.bounds.Call)
 	defer cancel()
 	head, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.bucket, Key: &key, ExpectedBucketOwner: s.owner})
 	switch code := apiCode(err); {
@@ -184,7 +184,7 @@ func (o *objectReader) read(p []byte) (int, error) {
 // get asks for the content from the offset on.
 func (o *objectReader) get() (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(o.ctx)
-	timer := time.AfterFunc(callTime, cancel)
+	timer := time.AfterFunc(o.s.bounds.Call, cancel)
 	input := &s3.GetObjectInput{Bucket: &o.s.bucket, Key: &o.key, IfMatch: &o.etag, ExpectedBucketOwner: o.s.owner}
 	var ranged []func(*s3.Options)
 	if o.offset > 0 {

@@ -61,7 +61,7 @@ func expires(ttl time.Duration) func(*s3.PresignOptions) {
 
 // presign needs no more than credentials, for which it may have to ask.
 func (s *S3) presign(ctx context.Context, clean string, sign func(context.Context) (*v4.PresignedHTTPRequest, error)) (Presigned, error) {
-	limit, cancel := limited(ctx, callTime)
+	limit, cancel := limited(ctx, s.bounds.Call)
 	defer cancel()
 	signed, err := sign(limit)
 	if err != nil {

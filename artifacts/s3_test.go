@@ -26,6 +26,8 @@ func useS3(t testing.TB, server *artifactstest.S3Server) {
 	setenv("AWS_REGION", server.Region)
 }
 
+var patient = artifactstest.Patient()
+
 func openS3(t testing.TB, server *artifactstest.S3Server, o artifacts.S3Options) *artifacts.S3 {
 	t.Helper()
 	useS3(t, server)
@@ -49,17 +51,19 @@ func openS3(t testing.TB, server *artifactstest.S3Server, o artifacts.S3Options)
 
 func TestS3(t *testing.T) {
 	server := artifactstest.SharedS3(t)
-	artifactstest.Run(t, func(t *testing.T) artifacts.Store { return openS3(t, server, artifacts.S3Options{}) })
+	artifactstest.Run(t, func(t *testing.T) artifacts.Store { return openS3(t, server, artifacts.S3Options{Bounds: patient}) })
 }
 
 func TestS3_TakesFilesInParts(t *testing.T) {
 	server := artifactstest.SharedS3(t)
-	artifactstest.RunMultiparter(t, func(t *testing.T) artifacts.Store { return openS3(t, server, artifacts.S3Options{}) })
+	artifactstest.RunMultiparter(t, func(t *testing.T) artifacts.Store { return openS3(t, server, artifacts.S3Options{Bounds: patient}) })
 }
 
 func TestS3_TwoServersCompleteOneUpload(t *testing.T) {
-	first := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{})
-	second := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{URI: first.URI()})
+	bounds := patient
+	bounds.Settle = 3 * time.Minute
+	first := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{Bounds: bounds})
+	second := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{URI: first.URI(), Bounds: bounds})
 	for round, old := range []string{"", "old"} {
 		file := fmt.Sprintf("d/%d.bin", round)
 		if old != "" {
@@ -151,8 +155,8 @@ func send(t *testing.T, method string, signed artifacts.Presigned, body string) 
 }
 
 func TestS3_PresignedURLsNeedNoOtherCredentials(t *testing.T) {
-	store := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{UploadArgs: `{"CacheControl": "no-store"}`})
-	signed, err := store.PresignPut(t.Context(), "d/ünï.txt", time.Minute)
+	store := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{Bounds: patient, UploadArgs: `{"CacheControl": "no-store"}`})
+	signed, err := store.PresignPut(t.Context(), "d/ünï.txt", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +166,7 @@ func TestS3_PresignedURLsNeedNoOtherCredentials(t *testing.T) {
 	if status, _, _ := send(t, http.MethodGet, signed, ""); status != http.StatusForbidden {
 		t.Errorf("GET of a URL for PUT = %d, want 403", status)
 	}
-	if signed, err = store.PresignGet(t.Context(), "d/ünï.txt", time.Minute); err != nil {
+	if signed, err = store.PresignGet(t.Context(), "d/ünï.txt", time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	status, header, content := send(t, http.MethodGet, signed, "")
@@ -175,7 +179,7 @@ func TestS3_PresignedURLsNeedNoOtherCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if signed, err = store.PresignPart(t.Context(), "big.bin", id, 1, time.Minute); err != nil {
+	if signed, err = store.PresignPart(t.Context(), "big.bin", id, 1, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	_, header, _ = send(t, http.MethodPut, signed, "one part")
@@ -194,7 +198,7 @@ func TestS3_PresignedURLsNameThePublicEndpoint(t *testing.T) {
 }
 
 func TestS3_KeysHaveABound(t *testing.T) {
-	store := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{})
+	store := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{Bounds: patient})
 	long := strings.Repeat(strings.Repeat("n", 200)+"/", 5) + "end-of-a-long-path"
 	var pathErr *artifacts.PathError
 	if _, err := store.Put(t.Context(), long, strings.NewReader("x"), 1); !errors.As(err, &pathErr) {
@@ -204,7 +208,7 @@ func TestS3_KeysHaveABound(t *testing.T) {
 
 // Uploads beyond the buffers stream their parts; all come out as they went in.
 func TestS3_ManyUploadsAtOnce(t *testing.T) {
-	store := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{})
+	store := openS3(t, artifactstest.SharedS3(t), artifacts.S3Options{Bounds: patient})
 	const size = 18<<20 + 1
 	var wg sync.WaitGroup
 	for i := range 8 {

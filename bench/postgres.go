@@ -46,13 +46,13 @@ func startCluster(parent string) (*cluster, error) {
 	}
 	// Room for the connections of all servers; everything else is the default.
 	settings := fmt.Sprintf("-p %d -h 127.0.0.1 -k %s -c max_connections=300", c.port, dir)
-	return c, c.run("pg_ctl", "-D", c.data(), "-l", filepath.Join(dir, "log"), "-w", "-o", settings, "start")
+	return c, c.run("pg_ctl", "-D", c.data(), "-l", filepath.Join(dir, "log"), "-w", "-t", "300", "-o", settings, "start")
 }
 
 func (c *cluster) data() string { return filepath.Join(c.dir, "data") }
 
 func (c *cluster) stop() error {
-	return c.run("pg_ctl", "-D", c.data(), "-m", "immediate", "-w", "stop")
+	return c.run("pg_ctl", "-D", c.data(), "-m", "immediate", "-w", "-t", "300", "stop")
 }
 
 func (c *cluster) url(database string) string {
@@ -88,8 +88,11 @@ func (c *cluster) run(program string, arguments ...string) error {
 	return nil
 }
 
-// postgresBin is the folder of initdb and pg_ctl: on PATH, or where Debian keeps it (the newest).
+// postgresBin is the folder of initdb and pg_ctl: that of GREENROOM_TEST_POSTGRES_BIN, on PATH, or where Debian keeps it (the newest).
 func postgresBin() (string, error) {
+	if bin := os.Getenv("GREENROOM_TEST_POSTGRES_BIN"); bin != "" {
+		return bin, nil
+	}
 	if initdb, err := exec.LookPath("initdb"); err == nil {
 		if initdb, err = filepath.EvalSymlinks(initdb); err == nil {
 			return filepath.Dir(initdb), nil

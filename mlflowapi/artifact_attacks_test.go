@@ -59,7 +59,7 @@ func newBesieged(t *testing.T, kind, prefix string) *besieged {
 		t.Setenv("AWS_ACCESS_KEY_ID", server.AccessKey)
 		t.Setenv("AWS_SECRET_ACCESS_KEY", server.SecretKey)
 		t.Setenv("AWS_REGION", server.Region)
-		s3, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: "s3://" + bucket + "/team/store", Endpoint: server.Endpoint})
+		s3, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: "s3://" + bucket + "/team/store", Endpoint: server.Endpoint, Bounds: artifactstest.Patient()})
 		if err != nil {
 			t.Fatal(err)
 		}

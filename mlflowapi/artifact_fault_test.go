@@ -35,7 +35,7 @@ type faultyServer struct {
 
 const oldContent = "old content"
 
-func newFaultyServer(t testing.TB) *faultyServer {
+func newFaultyServer(t testing.TB, bounds artifacts.S3Bounds) *faultyServer {
 	t.Helper()
 	s3 := artifactstest.SharedS3(t)
 	for _, variable := range s3.Env() {
@@ -44,7 +44,7 @@ func newFaultyServer(t testing.TB) *faultyServer {
 	}
 	s := &faultyServer{proxy: artifactstest.NewFaultProxy(t, s3)}
 	uri := "s3://" + s3.Bucket(t) + "/team"
-	s.direct, s.store = openBucket(t, uri, s3.Endpoint), openBucket(t, uri, s.proxy.Endpoint)
+	s.direct, s.store = openBucket(t, uri, s3.Endpoint, artifactstest.Patient()), openBucket(t, uri, s.proxy.Endpoint, bounds)
 	s.artifactServer = newArtifactServerWith(t, func(cfg *mlflowapi.Config) {
 		cfg.Artifacts.Served, cfg.PresignedURLs = s.store, mlflowapi.PresignedServer
 	})
@@ -54,9 +54,9 @@ func newFaultyServer(t testing.TB) *faultyServer {
 	return s
 }
 
-func openBucket(t testing.TB, uri, endpoint string) *artifacts.S3 {
+func openBucket(t testing.TB, uri, endpoint string, bounds artifacts.S3Bounds) *artifacts.S3 {
 	t.Helper()
-	store, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: uri, Endpoint: endpoint})
+	store, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: uri, Endpoint: endpoint, Bounds: bounds})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,11 @@ func TestFault_ArtifactCallsTellThatItIsTheStore(t *testing.T) {
 		{"knows no such key", func(p *artifactstest.FaultProxy) { p.Break(artifactstest.AnyOperation, artifactstest.ForeignKey) }, 424, "INTERNAL_ERROR"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newFaultyServer(t)
+			bounds := artifactstest.Patient()
+			if tt.name == "hangs" {
+				bounds = artifacts.S3Bounds{} // a server's
+			}
+			s := newFaultyServer(t, bounds)
 			calls := s.artifactCalls(t)
 			tt.spoil(s.proxy)
 			var wg sync.WaitGroup
@@ -142,7 +146,7 @@ func TestFault_ArtifactCallsTellThatItIsTheStore(t *testing.T) {
 }
 
 func TestFault_MetadataCallsDoNotWaitForAStoreThatHangs(t *testing.T) {
-	s := newFaultyServer(t)
+	s := newFaultyServer(t, artifacts.S3Bounds{Call: time.Hour, Stall: time.Hour})
 	s.want(s.ask("POST", "/api/2.0/mlflow/registered-models/create", `{"name": "m"}`), 200, "")
 	calls := s.artifactCalls(t)
 	before := s.proxy.Requests(artifactstest.AnyOperation)
@@ -194,7 +198,7 @@ func TestFault_MetadataCallsDoNotWaitForAStoreThatHangs(t *testing.T) {
 }
 
 func TestPut_AsksTheStoreForNothingAfterwards(t *testing.T) {
-	s := newFaultyServer(t)
+	s := newFaultyServer(t, artifactstest.Patient())
 	for _, tt := range []struct {
 		name  string
 		looks int // for what is replaced, which the record tells of a file that has one
@@ -229,7 +233,7 @@ func (s *faultyServer) download(path string, headers ...string) (status int, hea
 }
 
 func TestFault_ADownloadThatBreaksOffIsNeverComplete(t *testing.T) {
-	s := newFaultyServer(t)
+	s := newFaultyServer(t, artifactstest.Patient())
 	content := make([]byte, 5<<20)
 	_, _ = rand.Read(content)
 	path := s.folder[1:] + "/big.bin"
@@ -254,7 +258,7 @@ func TestFault_ADownloadThatBreaksOffIsNeverComplete(t *testing.T) {
 
 // A client of HTTP/1.0's time, as urllib3 before 2.0 is in old MLflow clients, takes for whole what ends without an error of the connection.
 func TestFault_ADownloadThatBreaksOffResetsTheConnection(t *testing.T) {
-	s := newFaultyServer(t)
+	s := newFaultyServer(t, artifactstest.Patient())
 	content := make([]byte, 5<<20)
 	path := s.folder[1:] + "/big.bin"
 	if _, err := s.direct.Put(t.Context(), path, bytes.NewReader(content), int64(len(content))); err != nil {
@@ -275,7 +279,7 @@ func TestFault_ADownloadThatBreaksOffResetsTheConnection(t *testing.T) {
 }
 
 func TestFault_ADownloadThatNeverBeginsIsAnAnswer(t *testing.T) {
-	s := newFaultyServer(t)
+	s := newFaultyServer(t, artifactstest.Patient())
 	path := proxy + s.folder + "/old.bin"
 	for fault, want := range map[*artifactstest.Fault]int{&artifactstest.InternalFailure: 503, &artifactstest.AccessDenied: 424, &artifactstest.WrongETag: 503} {
 		s.proxy.Break(artifactstest.GetObject, *fault) // HeadObject goes on
@@ -315,7 +319,7 @@ func leave(t *testing.T, address, head string, body []byte) {
 }
 
 func TestFault_AClientThatLeavesDuringAnUploadToS3LeavesNothing(t *testing.T) {
-	s := newFaultyServer(t)
+	s := newFaultyServer(t, artifactstest.Patient())
 	calls := s.artifactCalls(t) // and with it an upload
 	part := calls[5][1]
 	for _, sent := range []int{0, 1, 100_000, 20 << 20} {

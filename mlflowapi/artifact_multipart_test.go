@@ -560,7 +560,7 @@ func newBucketServer(t *testing.T, change func(*mlflowapi.Config)) (s *artifactS
 	t.Setenv("AWS_SECRET_ACCESS_KEY", server.SecretKey)
 	t.Setenv("AWS_REGION", server.Region)
 	open := func() *artifacts.S3 {
-		store, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: "s3://" + server.Bucket(t) + "/team", Endpoint: server.Endpoint})
+		store, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: "s3://" + server.Bucket(t) + "/team", Endpoint: server.Endpoint, Bounds: artifactstest.Patient()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,8 +21,6 @@ import (
 )
 
 const (
-	// poll is how often a server asks for work that it was not told of: other replicas', and what has waited.
-	poll = 5 * time.Second
 	// lease is how long work stays a server's that has stopped; one that runs renews it.
 	lease = time.Minute
 	// fileReaders is how many files a server reads at once: a small one need not wait for the one of 50 GB.
@@ -46,11 +44,13 @@ type Digester struct {
 	stores artifacts.Stores
 	log    *slog.Logger
 	now    func() time.Time
+	// poll is how often a server asks for work that it was not told of: other replicas', and what has waited.
+	poll time.Duration
 }
 
 // NewDigester gives a Digester that rests until Run.
 func NewDigester(store *models.Store, stores artifacts.Stores, log *slog.Logger) *Digester {
-	return &Digester{store: store, stores: stores, log: log, now: time.Now}
+	return &Digester{store: store, stores: stores, log: log, now: time.Now, poll: 5 * time.Second}
 }
 
 // Run works until ctx ends. What it leaves is taken up by the next one.
@@ -98,7 +98,7 @@ func (d *Digester) loop(ctx context.Context, wake <-chan struct{}, step func(con
 		select {
 		case <-ctx.Done():
 		case <-wake:
-		case <-time.After(poll):
+		case <-time.After(d.poll):
 		}
 	}
 }

@@ -279,7 +279,7 @@ func openS3(t *testing.T) *artifacts.S3 {
 	t.Setenv("AWS_ACCESS_KEY_ID", server.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", server.SecretKey)
 	t.Setenv("AWS_REGION", server.Region)
-	store, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: "s3://" + server.Bucket(t) + "/team", Endpoint: server.Endpoint})
+	store, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: "s3://" + server.Bucket(t) + "/team", Endpoint: server.Endpoint, Bounds: artifactstest.Patient()})
 	if err != nil {
 		t.Fatal(err)
 	}

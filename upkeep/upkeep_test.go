@@ -52,7 +52,7 @@ func inS3(t *testing.T) (artifacts.Store, string) {
 		t.Setenv(name, value)
 	}
 	bucket := server.Bucket(t)
-	store, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: "s3://" + bucket + "/prefix", Endpoint: server.Endpoint})
+	store, err := artifacts.OpenS3(t.Context(), artifacts.S3Options{URI: "s3://" + bucket + "/prefix", Endpoint: server.Endpoint, Bounds: artifactstest.Patient()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -152,7 +152,11 @@ func NewFaultProxy(t testing.TB, server *S3Server) *FaultProxy {
 		seen:      map[Operation]int{},
 		healed:    make(chan struct{}),
 	}
-	p.listen(t, "127.0.0.1:0")
+	listener, err := listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.serve(listener)
 	t.Cleanup(func() {
 		p.Heal()
 		p.Down()
@@ -161,12 +165,7 @@ func NewFaultProxy(t testing.TB, server *S3Server) *FaultProxy {
 	return p
 }
 
-func (p *FaultProxy) listen(t testing.TB, address string) {
-	t.Helper()
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
+func (p *FaultProxy) serve(listener net.Listener) {
 	front := &http.Server{Handler: p, ErrorLog: log.New(io.Discard, "", 0)}
 	p.mu.Lock()
 	p.front, p.listener, p.Endpoint = front, listener, "http://"+listener.Addr().String()
@@ -207,7 +206,11 @@ func (p *FaultProxy) Down() {
 // Up ends Down.
 func (p *FaultProxy) Up(t testing.TB) {
 	t.Helper()
-	p.listen(t, strings.TrimPrefix(p.Endpoint, "http://"))
+	listener, err := net.Listen("tcp", strings.TrimPrefix(p.Endpoint, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.serve(listener)
 }
 
 // Requests is how many requests for an operation have come.

@@ -6,17 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"greenroom/artifacts"
 )
 
 // S3Server is a real S3 server on a loopback port: versitygw, which keeps buckets as folders and objects as files.
@@ -64,7 +68,7 @@ var sharedS3 = sync.OnceValues(func() (*S3Server, error) {
 func newS3Server(dir string, temporary bool) (*S3Server, error) {
 	s := &S3Server{AccessKey: "test", SecretKey: "testsecret", Region: "us-east-1", dir: dir, temporary: temporary}
 	for attempt := 1; ; attempt++ {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := listen()
 		if err != nil {
 			return nil, err
 		}
@@ -83,6 +87,16 @@ func newS3Server(dir string, temporary bool) (*S3Server, error) {
 			return nil, fmt.Errorf("start an S3 server for the tests: %w", err)
 		}
 	}
+}
+
+// listen takes a port below those that systems take for connections, so that it can be listened on again.
+func listen() (listener net.Listener, err error) {
+	for range 100 {
+		if listener, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(10_000+mathrand.IntN(20_000))); err == nil {
+			return listener, nil
+		}
+	}
+	return nil, err
 }
 
 // s3KeeperScript runs a server until its standard input ends, which is when the test process does, however it ends.
@@ -148,7 +162,7 @@ func (s *S3Server) start() error {
 
 // await waits until a URL answers 200.
 func await(url string, ended <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -196,6 +210,11 @@ func s3Binary() (string, error) {
 		return "", fmt.Errorf("%w: build it with `make -C %s s3-server`, or set GREENROOM_TEST_S3_SERVER to a versitygw binary", fs.ErrNotExist, root)
 	}
 	return found[len(found)-1], nil
+}
+
+// Patient are the bounds of a store that takes no slow machine for an S3 that hangs, and does not wait for what will not come.
+func Patient() artifacts.S3Bounds {
+	return artifacts.S3Bounds{Call: 3 * time.Minute, Stall: 3 * time.Minute, Settle: time.Second}
 }
 
 // Stop kills the server, as an outage does: connections break, and its port refuses new ones.

@@ -204,12 +204,12 @@ func waitClosed(t testing.TB, s running) {
 	})
 }
 
-// until asks again and again, and gives up after a minute.
+// until asks again and again, and gives up after some minutes.
 func until(t testing.TB, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !done(); {
+	for end := time.Now().Add(5 * time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("it did not come about in a minute")
+			t.Fatal("it did not come about in five minutes")
 		}
 	}
 }

@@ -34,7 +34,7 @@ func verifyServer(t *testing.T) (s running, folder string) {
 	send(t, s, "POST", "/api/2.0/mlflow/registered-models/create", `{"name": "churn"}`, nil)
 	send(t, s, "POST", "/api/2.0/mlflow/model-versions/create", fmt.Sprintf(`{"name": "churn", "source": "%s/model", "run_id": "%s"}`, run.URI, run.ID), nil)
 	send(t, s, "POST", "/api/2.0/mlflow/registered-models/alias", `{"name": "churn", "alias": "champion", "version": "1"}`, nil)
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		var answer struct {
 			Version struct {
 				Tags []tag `json:"tags"`

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -116,7 +117,7 @@ func (s *server) uri(database string) string {
 
 // keeperScript runs the server until its standard input ends, which is when the test process does, however it ends.
 const keeperScript = `
-"$1/pg_ctl" -D "$2/data" -l "$2/log" -w -o "$3" start >"$2/start" 2>&1 || { cat "$2/log" "$2/start"; exit 1; }
+"$1/pg_ctl" -D "$2/data" -l "$2/log" -w -t 300 -o "$3" start >"$2/start" 2>&1 || { cat "$2/log" "$2/start"; exit 1; }
 echo ready
 exec >&-
 read _
@@ -224,10 +225,14 @@ func unprivileged(dir string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(dir, int(uid), int(gid))
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// freePort is a port below those that systems take for connections, so that it is still free when the server starts.
+func freePort() (port int, err error) {
+	for range 100 {
+		port = 10_000 + mathrand.IntN(20_000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
+	return 0, err
 }
