@@ -84,12 +84,31 @@ func (b *balancer) next() *server {
 // TestR24_RollingRestartsFailNoRequest stops and starts two servers by turns while clients that never retry are at work.
 func TestR24_RollingRestartsFailNoRequest(t *testing.T) {
 	t.Parallel()
+	t.Run("default", func(t *testing.T) {
+		t.Parallel()
+		rollingRestarts(t, "R24-default", "", size(2, 20))
+	})
+	t.Run("short", func(t *testing.T) {
+		t.Parallel()
+		rollingRestarts(t, "R24", "1s", size(6, 100)) // the balancer asks ten times within this
+	})
+}
+
+// rollingRestarts gives the servers a time to drain, or "" for the default.
+func rollingRestarts(t *testing.T, number, drain string, rounds int) {
+	t.Helper()
 	uri := modelstest.PostgreSQL(t)
-	// The balancer asks ten times within this.
-	servers := fleet{startServer(t, uri, "--drain-time", "1s"), startServer(t, uri, "--drain-time", "1s")}
+	servers := fleet{newServer(t, uri), newServer(t, uri)}
+	for _, s := range servers {
+		if last := len(s.args) - 1; drain == "" {
+			s.args = s.args[:last-1]
+		} else {
+			s.args[last] = drain
+		}
+		s.start()
+	}
 	b := startBalancer(t, servers)
 	r, j := random(t), newJournal(t)
-	rounds := size(6, 100)
 	through := &server{t: t, url: b.url}
 	l := startLoad(t, through, j, "r", writers, r, false)
 	var drains durations
@@ -110,6 +129,6 @@ func TestR24_RollingRestartsFailNoRequest(t *testing.T) {
 		t.Errorf("a stop took %s", drains.worst())
 	}
 	sum := mustHold(t, "in the end", j.read(""), inDatabase(t, uri, ""))
-	report(t, "R24", "restarts", rounds, "replicas", len(servers), "writers", writers, "attempted", sum.attempted, "acknowledged", sum.acknowledged,
+	report(t, number, "restarts", rounds, "replicas", len(servers), "writers", writers, "attempted", sum.attempted, "acknowledged", sum.acknowledged,
 		"failed", strconv.Itoa(sum.attempted-sum.acknowledged), "lost", sum.lost, "duplicated", sum.duplicated, "drain_median", drains.median(), "drain_max", drains.worst())
 }
