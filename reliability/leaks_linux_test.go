@@ -30,13 +30,13 @@ func TestR33_BrokenRequestsLeaveNothingOpen(t *testing.T) {
 
 // poolGrowth is how many goroutines or open files more a server may have because its pools of connections were not yet full.
 // Each way to break a request off comes more often than that.
-const poolGrowth = 12
+const poolGrowth = 24
 
 // leaveNothing breaks requests off in every way, again and again, while lock holds what they want for a while. Afterwards the
 // server has as many goroutines and open files as after the first time, and no temporary files.
 func leaveNothing(t *testing.T, number, uri, lock string) {
 	t.Helper()
-	const clients, patience = 48, 100 * time.Millisecond
+	const clients, patience = 60, 100 * time.Millisecond
 	s := startServer(t, uri)
 	c := newCaller(s.url)
 	defer c.close()
@@ -78,7 +78,7 @@ func leaveNothing(t *testing.T, number, uri, lock string) {
 	}
 	round()
 	before := s.settled()
-	rounds := size(3, 50)
+	rounds := size(4, 50)
 	for range rounds {
 		round()
 	}

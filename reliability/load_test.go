@@ -24,6 +24,8 @@ type load struct {
 	dying atomic.Bool
 	// refusals says that the server may answer 503, because its database goes away.
 	refusals bool
+	// through is what requests pass on their way, nil for nothing.
+	through func(http.RoundTripper) http.RoundTripper
 	// stopping asks the writers to end after the write they are at.
 	stopping atomic.Bool
 
@@ -39,6 +41,14 @@ type load struct {
 // startLoad starts n writers, which make their choices by seeds from r. With refusals the server may answer 503 at times.
 func startLoad(t testing.TB, s *server, j *journal, scope string, n int, r *rand.Rand, refusals bool) *load {
 	t.Helper()
+	l := newLoad(t, s, j, scope, refusals)
+	l.startWriters(s, j, n, r)
+	return l
+}
+
+// newLoad makes the experiment and the model of a round.
+func newLoad(t testing.TB, s *server, j *journal, scope string, refusals bool) *load {
+	t.Helper()
 	l := &load{t: t, model: scope, refusals: refusals}
 	c := newCaller(s.url)
 	defer c.close()
@@ -52,22 +62,29 @@ func startLoad(t testing.TB, s *server, j *journal, scope string, n int, r *rand
 	j.must(t, scope, write{ID: "model", Facts: []string{"model " + scope}}, func() {
 		c.must(t, "POST", "registered-models/create", map[string]any{"name": scope}, nil)
 	})
+	return l
+}
+
+func (l *load) startWriters(s *server, j *journal, n int, r *rand.Rand) {
+	l.t.Helper()
 	for i := range n {
 		name := "w" + strconv.Itoa(i)
-		p, err := j.open(scope, name)
+		p, err := j.open(l.model, name)
 		if err != nil {
-			t.Fatal(err)
+			l.t.Fatal(err)
 		}
-		w := &writer{load: l, caller: newCaller(s.url), page: p, name: scope + name, random: rand.New(rand.NewPCG(r.Uint64(), 0))}
+		w := &writer{load: l, caller: newCaller(s.url), page: p, name: l.model + name, random: rand.New(rand.NewPCG(r.Uint64(), 0))}
+		if l.through != nil {
+			w.caller.client.Transport = l.through(w.caller.client.Transport)
+		}
 		l.done.Go(func() {
 			defer w.caller.close()
 			w.work()
 			if err := p.close(); err != nil {
-				t.Errorf("journal: %v", err)
+				l.t.Errorf("journal: %v", err)
 			}
 		})
 	}
-	return l
 }
 
 // end lets the writers finish what they are at.
