@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -75,6 +76,10 @@ func (s *server) bigArtifact(ctx context.Context, content []byte) ([]float64, er
 		return nil, err
 	}
 	defer c.close()
+	little := content[:min(len(content), 1<<20)] // as drive, a step that does not count
+	if err := errors.Join(c.put(folder+"little", little), c.compare(folder+"little", little)); err != nil {
+		return nil, err
+	}
 	watch := s.watchMemory()
 	begun := time.Now()
 	err = c.put(folder+"big", content)
@@ -130,6 +135,9 @@ func (s *server) smallArtifacts(ctx context.Context, n int, content []byte) ([]f
 		return nil, err
 	}
 	defer c.close()
+	if err := c.put(folder+"file", content); err != nil { // as drive, one that does not count
+		return nil, err
+	}
 	begun := time.Now()
 	for i := range n {
 		if err := c.put(fmt.Sprintf("%sfile-%d", folder, i), content); err != nil {
@@ -144,6 +152,9 @@ func (s *server) smallArtifacts(ctx context.Context, n int, content []byte) ([]f
 			return nil, err
 		}
 		defer clients[w].close()
+		if err := clients[w].compare(folder+"file", content); err != nil {
+			return nil, err
+		}
 	}
 	errs := make([]error, workers)
 	var wg sync.WaitGroup

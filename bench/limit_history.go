@@ -16,7 +16,10 @@ func (b *bare) history(ctx context.Context, n int) (round, error) {
 		m := historyMetric(step)
 		metrics.values = append(metrics.values, []any{m.Key, m.Value, m.Timestamp, run, m.Step, false})
 	}
-	if err := b.storage.insert(ctx, metrics); err != nil {
+	if err := b.storage.insert(ctx, together(metrics)); err != nil {
+		return nil, err
+	}
+	if err := b.storage.settle(ctx); err != nil {
 		return nil, err
 	}
 	const query = "SELECT key, value, timestamp, step, is_nan FROM metrics WHERE run_uuid = $1 AND key = $2 ORDER BY timestamp, step, value"

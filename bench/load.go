@@ -23,10 +23,11 @@ func (l load) quantile(q float64) float64 {
 	return sorted[int(math.Ceil(q*float64(len(sorted))))-1].Seconds()
 }
 
-// step is one request, or several that are counted as one, of worker w; i counts the worker's steps.
+// step is one request, or several that are counted as one, of worker w; i counts the worker's steps, the warm-up among them.
 type step func(c *client, w, i int) error
 
-// drive runs workers for the length of a window, each on a connection of its own and at least one step.
+// drive runs workers for the length of a window, each on a connection of its own and at least one step. Before, each takes
+// a step that does not count: connections, statements and the first answer's full check are no part of what is measured.
 func drive(ctx context.Context, s *server, workers int, window time.Duration, do step) (load, error) {
 	clients := make([]*client, workers)
 	for w := range clients {
@@ -42,6 +43,14 @@ func drive(ctx context.Context, s *server, workers int, window time.Duration, do
 
 // work is drive without connections.
 func work(ctx context.Context, workers int, window time.Duration, do func(w, i int) error) (load, error) {
+	if _, err := repeat(ctx, workers, 0, do); err != nil {
+		return load{}, err
+	}
+	return repeat(ctx, workers, window, func(w, i int) error { return do(w, i+1) })
+}
+
+// repeat lets workers take steps until a window is over, each at least one.
+func repeat(ctx context.Context, workers int, window time.Duration, do func(w, i int) error) (load, error) {
 	ctx, cancel := context.WithTimeout(ctx, window)
 	defer cancel()
 	latencies := make([][]time.Duration, workers)

@@ -47,7 +47,6 @@ type options struct {
 	// How much is put into the tables.
 	searchedRuns int
 	runs         []int // of the growing databases
-	peerRuns     int   // the most of these for a peer
 	points       []int
 	versions     []int
 	artifact     int // bytes
@@ -67,7 +66,6 @@ func parse(arguments []string, errs io.Writer) (options, error) {
 	flags.StringVar(&o.dir, "dir", "", "folder for the databases, on the disk that is meant (default: the system's temporary folder)")
 	flags.StringVar(&o.out, "o", "", "file for the table, besides standard output")
 	runs := flags.String("runs", "5000,50000,500000", "sizes of the databases whose first and last page of runs are read")
-	flags.IntVar(&o.peerRuns, "peer-runs", 50000, "the largest of these for a peer")
 	points := flags.String("points", "100000,1000000", "lengths of the histories")
 	versions := flags.String("versions", "10000,100000", "how many model versions a model's are searched among")
 	quick := flags.Bool("quick", false, "one round, short windows, small tables: shows that all works, not how fast it is")
@@ -135,9 +133,11 @@ func choices(name, text string, known ...string) ([]string, error) {
 type env struct {
 	options
 	progress io.Writer
+	begun    time.Time
 	cluster  *cluster
 	products []*product
 	running  []*server
+	results  []result
 }
 
 func run(ctx context.Context, arguments []string, out, progress io.Writer) (err error) {
@@ -148,7 +148,7 @@ func run(ctx context.Context, arguments []string, out, progress io.Writer) (err 
 	if err != nil {
 		return err
 	}
-	e := &env{options: o, progress: progress}
+	e := &env{options: o, progress: progress, begun: time.Now()}
 	if o.list {
 		for _, w := range e.workloads() {
 			fmt.Fprintln(out, w.name)
@@ -165,30 +165,31 @@ func run(ctx context.Context, arguments []string, out, progress io.Writer) (err 
 	if err := e.findProducts(ctx); err != nil {
 		return err
 	}
-	var results []result
+	defer func() { err = errors.Join(err, writeTable(out, e.results)) }() // of a run that is broken off, what there is
 	for _, engine := range o.databases {
-		some, err := e.measureEngine(ctx, engine)
-		if err != nil {
+		if err := e.measureEngine(ctx, engine); err != nil {
 			return err
 		}
-		results = append(results, some...)
 	}
-	results = byWorkload(results)
-	if err := writeTable(out, results); err != nil {
-		return err
-	}
-	if o.out == "" {
+	return nil
+}
+
+// keep adds results to the table, and writes it to its file, so that a run that is broken off leaves what it measured.
+func (e *env) keep(some []result) error {
+	e.results = append(e.results, some...)
+	byWorkload(e.results)
+	if e.out == "" {
 		return nil
 	}
-	file, err := os.Create(o.out)
+	file, err := os.Create(e.out)
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeTable(file, results), file.Close())
+	return errors.Join(writeTable(file, e.results), file.Close())
 }
 
 // byWorkload puts the engines of a figure beside each other.
-func byWorkload(results []result) []result {
+func byWorkload(results []result) {
 	place := map[string]int{}
 	for _, r := range results {
 		key := r.workload + r.figure.name
@@ -199,7 +200,6 @@ func byWorkload(results []result) []result {
 	slices.SortStableFunc(results, func(a, b result) int {
 		return place[a.workload+a.figure.name] - place[b.workload+b.figure.name]
 	})
-	return results
 }
 
 func (e *env) findProducts(ctx context.Context) error {
@@ -248,16 +248,16 @@ type contestant struct {
 	round round
 }
 
-func (e *env) measureEngine(ctx context.Context, engine string) (results []result, err error) {
+func (e *env) measureEngine(ctx context.Context, engine string) (err error) {
 	chosen := slices.DeleteFunc(e.workloads(), func(w workload) bool {
 		return !e.only.MatchString(w.name) || w.engines != nil && !slices.Contains(w.engines, engine)
 	})
 	if len(chosen) == 0 {
-		return nil, nil
+		return nil
 	}
 	if engine == postgres {
 		if e.cluster, err = startCluster(e.dir); err != nil {
-			return nil, err
+			return err
 		}
 		defer func() { err = errors.Join(err, e.cluster.stop()) }()
 	}
@@ -270,38 +270,55 @@ func (e *env) measureEngine(ctx context.Context, engine string) (results []resul
 	for _, p := range e.products {
 		s, err := e.start(ctx, p, engine)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		fmt.Fprintf(e.progress, "%s: %s answers after %.2f s\n", engine, p.name, s.took.Seconds())
 		servers = append(servers, s)
 	}
 	b, err := e.openBare(ctx, engine)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer b.close()
-	for _, w := range chosen {
+	for i, w := range chosen {
+		fmt.Fprintf(e.progress, "%s: %d of %d after %s: %s\n", engine, i+1, len(chosen), time.Since(e.begun).Round(time.Second), w.name)
 		some, err := e.measure(ctx, w, engine, servers, b)
-		if err != nil {
-			return nil, fmt.Errorf("%s, %s: %w", w.name, engine, err)
+		if err == nil {
+			err = e.keep(some)
 		}
-		results = append(results, some...)
+		if err != nil {
+			return fmt.Errorf("%s, %s: %w", w.name, engine, err)
+		}
 	}
-	return results, nil
+	return nil
 }
 
-// tooLong is a round after two of which a contestant sits the others out.
-const tooLong = 15 * time.Second
+// tooLong is a round after which a peer sits the others out.
+const tooLong = 10 * time.Second
 
+// measure ends with an error if ours fails. A peer that fails is left out, and the table says so.
 func (e *env) measure(ctx context.Context, w workload, engine string, servers []*server, b *bare) ([]result, error) {
 	var all []contestant
+	out := map[string]bool{}
+	var notes []string
+	leaveOut := func(name string, err error) error {
+		if ctx.Err() != nil || name == ours || name == limit {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		out[name] = true
+		notes = append(notes, fmt.Sprintf("%s failed on %s: %v", name, engine, err))
+		fmt.Fprintln(e.progress, notes[len(notes)-1])
+		return nil
+	}
 	for _, s := range servers {
 		if s.name != ours && !slices.Contains(w.peers, s.name) {
 			continue
 		}
 		r, err := w.prepare(ctx, s)
 		if err != nil {
-			return nil, fmt.Errorf("prepare %s: %w", s.name, err)
+			if err := leaveOut(s.name, err); err != nil {
+				return nil, err
+			}
 		}
 		all = append(all, contestant{s.name, r})
 	}
@@ -316,20 +333,19 @@ func (e *env) measure(ctx context.Context, w workload, engine string, servers []
 	for i, f := range w.figures {
 		results[i] = result{workload: w.name, engine: engine, figure: f, limitIs: w.limitIs[engine], values: map[string][]float64{}}
 	}
-	slow := map[string]int{} // a contestant's rounds that took too long
 	for n := range e.rounds {
 		for i := range all {
 			c := all[(i+n)%len(all)] // another one begins in every round
 			var values []float64
-			if slow[c.name] < 2 {
+			if !out[c.name] {
 				begun := time.Now()
 				var err error
 				if values, err = c.round(ctx); err != nil {
-					return nil, fmt.Errorf("%s: %w", c.name, err)
+					if err := leaveOut(c.name, err); err != nil {
+						return nil, err
+					}
 				}
-				if time.Since(begun) > tooLong {
-					slow[c.name]++
-				}
+				out[c.name] = out[c.name] || c.name != ours && time.Since(begun) > tooLong
 			}
 			for i := range results {
 				v := math.NaN()
@@ -340,8 +356,12 @@ func (e *env) measure(ctx context.Context, w workload, engine string, servers []
 			}
 		}
 	}
-	for _, r := range results {
-		fmt.Fprintln(e.progress, r.line())
+	if w.note != "" {
+		notes = append(notes, w.note)
+	}
+	for i := range results {
+		results[i].notes = notes
+		fmt.Fprintln(e.progress, results[i].line())
 	}
 	return results, nil
 }

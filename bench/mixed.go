@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 )
@@ -27,15 +28,15 @@ func (e *env) mixedWorkload() workload {
 			if err != nil {
 				return nil, err
 			}
+			answers := repeated{check: func(answer []byte) error {
+				_, err := checkRuns(answer, want, searchFields)
+				return err
+			}}
 			return func(ctx context.Context) ([]float64, error) {
 				var reads load
 				var readErr error
 				var wg sync.WaitGroup
 				wg.Go(func() {
-					answers := repeated{check: func(answer []byte) error {
-						_, err := checkRuns(answer, want, searchFields)
-						return err
-					}}
 					reads, readErr = drive(ctx, s, 1, 2*e.window, func(c *client, _, _ int) error {
 						answer, err := c.ok("POST", "runs/search", body)
 						if err != nil {
@@ -49,8 +50,8 @@ func (e *env) mixedWorkload() workload {
 				if err != nil {
 					return nil, err
 				}
-				if readErr != nil {
-					return nil, readErr
+				if err := errors.Join(readErr, answers.checkOthers()); err != nil {
+					return nil, err
 				}
 				return []float64{writes.perSecond(), reads.quantile(0.99)}, nil
 			}, nil

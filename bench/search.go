@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -47,11 +48,11 @@ func searchRuns(name string, n int, question func(experiment string, seeded []se
 			if err != nil {
 				return nil, err
 			}
+			answers := repeated{check: func(answer []byte) error {
+				_, err := checkRuns(answer, want, searchFields)
+				return err
+			}}
 			return func(ctx context.Context) ([]float64, error) {
-				answers := repeated{check: func(answer []byte) error {
-					_, err := checkRuns(answer, want, searchFields)
-					return err
-				}}
 				l, err := drive(ctx, s, 1, s.env.window, func(c *client, _, _ int) error {
 					answer, err := c.ok("POST", "runs/search", body)
 					if err != nil {
@@ -59,7 +60,7 @@ func searchRuns(name string, n int, question func(experiment string, seeded []se
 					}
 					return answers.verify(answer)
 				})
-				return []float64{l.perSecond()}, err
+				return []float64{l.perSecond()}, errors.Join(err, answers.checkOthers())
 			}, nil
 		},
 	}
@@ -86,10 +87,11 @@ func (s *server) seededExperiment(ctx context.Context, n, fields int) (string, [
 		return "", nil, err
 	}
 	runs, err := seedRuns(ctx, s, id, n, fields)
-	if err == nil {
-		s.seeded[name] = seededExperiment{id, runs}
+	if err != nil {
+		return "", nil, err
 	}
-	return id, runs, err
+	s.seeded[name] = seededExperiment{id, runs}
+	return id, runs, s.storage.settle(ctx)
 }
 
 // checkRuns finds these runs in an answer of runs/search, each with its params, tags and metrics, and returns the next page's token.

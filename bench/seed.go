@@ -28,10 +28,15 @@ func seedRuns(ctx context.Context, s *server, experiment string, n, fields int) 
 	for i := range all {
 		all[i] = seededRun{fmt.Sprintf("%08x%08x%016x", (i*2654435761)&0xffffffff, n, len(s.seeded)), i}
 	}
-	for some := range slices.Chunk(all, atOnce) {
-		if err := s.storage.insert(ctx, s.runRows(experiment, some, fields)...); err != nil {
-			return nil, fmt.Errorf("seed %s with runs: %w", s.name, err)
+	err := s.storage.insert(ctx, func(yield func([]rows) bool) {
+		for some := range slices.Chunk(all, atOnce) {
+			if !yield(s.runRows(experiment, some, fields)) {
+				return
+			}
 		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("seed %s with runs: %w", s.name, err)
 	}
 	return all, nil
 }

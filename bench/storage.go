@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,38 +58,61 @@ type rows struct {
 	values  [][]any
 }
 
-// insert puts rows into the database behind the server's back, as fast as the engine takes them.
-func (s storage) insert(ctx context.Context, batches ...rows) error {
+// insert puts rows into the database behind the server's back, as fast as the engine takes them: all that parts yields in
+// one transaction.
+func (s storage) insert(ctx context.Context, parts iter.Seq[[]rows]) error {
 	if s.engine == postgres {
 		conn, err := pgx.Connect(ctx, s.url)
 		if err != nil {
 			return err
 		}
-		for _, b := range batches {
-			if _, err := conn.CopyFrom(ctx, pgx.Identifier{b.table}, b.columns, pgx.CopyFromRows(b.values)); err != nil {
-				return fmt.Errorf("copy into %s: %w", b.table, err)
+		defer conn.Close(ctx) //nolint:errcheck // after the commit there is nothing to lose
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			for tables := range parts {
+				for _, b := range tables {
+					if _, err := tx.CopyFrom(ctx, pgx.Identifier{b.table}, b.columns, pgx.CopyFromRows(b.values)); err != nil {
+						return fmt.Errorf("copy into %s: %w", b.table, err)
+					}
+				}
 			}
-			if _, err := conn.Exec(ctx, "ANALYZE "+b.table); err != nil {
-				return err
-			}
-		}
-		return conn.Close(ctx)
+			return nil
+		})
 	}
-	db, err := s.open("")
+	// With room for the indexes, whose entries go anywhere, and without files for what a statement may have to take back.
+	db, err := s.open("&_pragma=synchronous(OFF)&_pragma=cache_size(-1000000)&_pragma=temp_store(MEMORY)")
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	tx, err := db.BeginTx(ctx, nil)
+	return inTransaction(ctx, db, func(tx *sql.Tx) error {
+		for tables := range parts {
+			for _, b := range tables {
+				if err := insertRows(ctx, tx, b); err != nil {
+					return fmt.Errorf("insert into %s: %w", b.table, err)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// together is one part for insert.
+func together(tables ...rows) iter.Seq[[]rows] {
+	return func(yield func([]rows) bool) { yield(tables) }
+}
+
+// settle does at once what PostgreSQL's autovacuum does within a minute, and would do while something is measured. SQLite
+// does nothing of the kind by itself.
+func (s storage) settle(ctx context.Context) error {
+	if s.engine != postgres {
+		return nil
+	}
+	conn, err := pgx.Connect(ctx, s.url)
 	if err != nil {
 		return err
 	}
-	for _, b := range batches {
-		if err := insertRows(ctx, tx, b); err != nil {
-			return fmt.Errorf("insert into %s: %w", b.table, err)
-		}
-	}
-	return tx.Commit()
+	_, err = conn.Exec(ctx, "VACUUM (ANALYZE)")
+	return errors.Join(err, conn.Close(ctx))
 }
 
 // insertRows inserts a hundred rows with each statement.

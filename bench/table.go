@@ -17,6 +17,7 @@ type result struct {
 	workload, engine string
 	figure           figure
 	limitIs          string
+	notes            []string // what was left out
 	// values of each contestant by round; NaN where it sat a round out.
 	values map[string][]float64
 }
@@ -110,17 +111,26 @@ func writeTable(w io.Writer, results []result) error {
 		}
 		b.WriteString("| " + strings.Join(append(cells, r.verdict()), " | ") + " |\n")
 	}
-	written := map[string]bool{}
+	var limits, notes []string // each once, though a workload has several figures
+	add := func(list *[]string, line string) {
+		if !slices.Contains(*list, line) {
+			*list = append(*list, line)
+		}
+	}
 	for _, r := range results {
 		if _, measured := spreadOf(r.values[limit]); measured {
-			line := fmt.Sprintf("- %s, %s: %s\n", r.workload, r.engine, r.limitIs)
-			if !written[line] {
-				if len(written) == 0 {
-					b.WriteString("\nThe limit is:\n\n")
-				}
-				b.WriteString(line)
-			}
-			written[line] = true
+			add(&limits, fmt.Sprintf("- %s, %s: %s\n", r.workload, r.engine, r.limitIs))
+		}
+		for _, note := range r.notes {
+			add(&notes, fmt.Sprintf("- %s: %s\n", r.workload, note))
+		}
+	}
+	for _, list := range []struct {
+		title string
+		lines []string
+	}{{"The limit is", limits}, {"What was left out", notes}} {
+		if len(list.lines) > 0 {
+			b.WriteString("\n" + list.title + ":\n\n" + strings.Join(list.lines, ""))
 		}
 	}
 	_, err := io.WriteString(w, b.String())

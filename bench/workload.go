@@ -19,6 +19,8 @@ type workload struct {
 	limit func(ctx context.Context, l *bare) (round, error)
 	// limitIs says what the limit is, on each engine.
 	limitIs map[string]string
+	// note says which peers are left out, and why.
+	note string
 }
 
 // round measures once and returns a value for each figure, or nothing if a contestant sits this round out.
