@@ -56,6 +56,7 @@ func (s *Store) CreateUser(ctx context.Context, n NewUser) (u *User, err error) 
 		if err != nil {
 			return err
 		}
+		n := n // a transaction that runs again finds out anew
 		n.Admin = n.Admin || !others
 		t.note("admin", n.Admin)
 		if n.Issuer != "" {
