@@ -53,8 +53,9 @@ func TestModelVersionsJSON_IsEncodingJSONs(t *testing.T) {
 func TestMetricsJSON_IsEncodingJSONs(t *testing.T) {
 	check := func(key, run string, value float64, timestamp, step int64) bool {
 		m := models.NewMetric(key, value, timestamp, step)
-		text := append(appendMetric(nil, appendString(nil, key), m), '}')
-		list := historySample{{RunID: run, Metric: m}, {RunID: "r", Metric: m}}
+		p := models.Point{Value: m.Value, Timestamp: timestamp, Step: step, IsNaN: m.IsNaN}
+		text := append(appendPoint(nil, appendString(nil, key), p), '}')
+		list := historySample{key, []models.RunPoint{{RunID: run, Point: p}, {RunID: "r", Point: p}}}
 		return sameJSON(t, newMetric(m), text) && sameJSON(t, map[string]any{"metrics": []wireRunMetric{{newMetric(m), run}, {newMetric(m), "r"}}}, list.appendJSON(nil))
 	}
 	for _, value := range []float64{0, math.Copysign(0, -1), 1, -2.5, 1e15, 1e16, 1e17, 1e-7, 123456789.125, math.MaxFloat64, math.SmallestNonzeroFloat64, math.NaN(), math.Inf(1), math.Inf(-1)} {

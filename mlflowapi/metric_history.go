@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"math"
 	"strconv"
 
 	"greenroom/models"
@@ -16,12 +17,8 @@ type getMetricHistoryRequest struct {
 	PageToken  string `json:"page_token"`
 }
 
-const (
-	// maxHistoryResults bounds a page of a metric's history; clients ask for 25000. A larger page ends early, and its token leads on.
-	maxHistoryResults = 1_000_000
-	// historyPart is how much of a history is in memory at a time.
-	historyPart = 25_000
-)
+// maxHistoryResults bounds a page of a metric's history; clients ask for 25000. A larger page ends early, and its token leads on.
+const maxHistoryResults = 1_000_000
 
 // historyToken is the content of a page token of a metric's history: how many values the client has, as in MLflow's own, and
 // the last of them, which MLflow ignores.
@@ -47,19 +44,18 @@ func (t historyToken) String() string {
 
 // history is a page of a metric's history on its way to the client.
 type history struct {
-	store *models.Store
-	runID string
-	key   string // of the metric
-	name  []byte // the key in JSON
-	left  int    // how much of the page is to come; -1 for all there is
-	sent  int    // how much the client has, with the pages before
-	page  models.HistoryPage
-	out   []byte
-	begun bool
+	values *models.MetricHistory
+	name   []byte // the metric's key in JSON
+	left   int    // how much of the page is to come
+	sent   int    // how much the client has, with the pages before
+	last   models.Point
+	out    []byte
+	begun  bool
 }
 
 func (a *API) getMetricHistory(_ context.Context, req *getMetricHistoryRequest) (*inParts, error) {
-	h := &history{store: a.store, runID: req.id(), key: req.MetricKey, name: appendString(nil, req.MetricKey), left: -1}
+	h := &history{name: appendString(nil, req.MetricKey), left: math.MaxInt}
+	var page models.HistoryPage
 	if req.PageToken != "" {
 		var token historyToken
 		err := readPageToken(req.PageToken, &token, func() bool { return token.Offset != nil && *token.Offset >= 0 })
@@ -68,9 +64,9 @@ func (a *API) getMetricHistory(_ context.Context, req *getMetricHistoryRequest) 
 		}
 		h.sent = *token.Offset
 		if last := token.Greenroom; last != nil {
-			h.page.After = &models.Metric{Timestamp: last.Timestamp, Step: last.Step, Value: last.Value, IsNaN: last.IsNaN}
+			page.After = &models.Point{Timestamp: last.Timestamp, Step: last.Step, Value: last.Value, IsNaN: last.IsNaN}
 		} else {
-			h.page.Offset = h.sent
+			page.Offset = h.sent
 		}
 	}
 	if req.MaxResults != nil {
@@ -79,48 +75,37 @@ func (a *API) getMetricHistory(_ context.Context, req *getMetricHistoryRequest) 
 		}
 		h.left = int(min(*req.MaxResults, maxHistoryResults))
 	}
+	page.Limit = h.left
+	h.values = a.store.MetricHistory(req.id(), req.MetricKey, page)
 	return &inParts{h.next}, nil
 }
 
-// next reads the next part of the page. It holds no connection to the database while the client reads it: values that are
-// logged meanwhile are in the history or not, as between two pages.
+// next gives the next part of the page.
 func (h *history) next(ctx context.Context) (part []byte, last bool, err error) {
-	size := historyPart
-	if h.left >= 0 {
-		size = min(size, h.left)
-	}
-	h.page.Limit = size + 1 // one more shows that there is more
-	found, err := h.store.MetricHistory(ctx, h.runID, h.key, h.page)
+	found, more, err := h.values.Next(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	more := len(found) > size
-	found = found[:min(size, len(found))]
 	if len(found) == 0 && !h.begun {
 		return []byte("{}"), true, nil
 	}
 	b := h.out[:0]
-	for _, m := range found {
+	for _, p := range found {
 		if h.begun {
 			b = append(b, ',')
 		} else {
 			b = append(b, `{"metrics":[`...)
 			h.begun = true
 		}
-		b = append(appendMetric(b, h.name, m), '}')
+		b = append(appendPoint(b, h.name, p), '}')
+		h.last = p
 	}
 	h.sent += len(found)
-	if h.left >= 0 {
-		h.left -= len(found)
-	}
-	if more {
-		h.page.After, h.page.Offset = &found[len(found)-1], 0
-	}
+	h.left -= len(found)
 	if last = !more || h.left == 0; last {
 		b = append(b, ']')
 		if more {
-			m := h.page.After
-			token := historyToken{&h.sent, &lastValue{m.Timestamp, m.Step, m.Value, m.IsNaN}}
+			token := historyToken{&h.sent, &lastValue{h.last.Timestamp, h.last.Step, h.last.Value, h.last.IsNaN}}
 			b = appendString(append(b, `,"next_page_token":`...), token.String())
 		}
 		b = append(b, '}')
@@ -129,23 +114,25 @@ func (h *history) next(ctx context.Context) (part []byte, last bool, err error) 
 	return b, last, nil
 }
 
-// appendMetric writes a metric but for the end of its object. name is its key in JSON.
-func appendMetric(b, name []byte, m models.Metric) []byte {
+// appendPoint writes a metric's value but for the end of its object. name is the metric's key in JSON.
+func appendPoint(b, name []byte, p models.Point) []byte {
 	b = append(append(b, `{"key":`...), name...)
-	b = appendDouble(append(b, `,"value":`...), m.Float())
-	b = strconv.AppendInt(append(b, `,"timestamp":`...), m.Timestamp, 10)
-	return strconv.AppendInt(append(b, `,"step":`...), m.Step, 10)
+	b = appendDouble(append(b, `,"value":`...), p.Float())
+	b = strconv.AppendInt(append(b, `,"timestamp":`...), p.Timestamp, 10)
+	return strconv.AppendInt(append(b, `,"step":`...), p.Step, 10)
 }
 
-// appendRunMetrics writes the values of one metric in several runs.
-func appendRunMetrics(b []byte, history []models.RunMetric) []byte {
-	if len(history) == 0 {
-		return append(b, "[]"...)
-	}
-	name := appendString(nil, history[0].Key)
-	return appendList(b, history, func(b []byte, m models.RunMetric) []byte {
-		b = append(appendMetric(b, name, m.Metric), `,"run_id":`...)
-		return append(appendString(b, m.RunID), '}')
+// runPoints are the values of one metric in several runs.
+type runPoints struct {
+	key    string
+	points []models.RunPoint
+}
+
+func (r runPoints) append(b []byte) []byte {
+	name := appendString(nil, r.key)
+	return appendList(b, r.points, func(b []byte, p models.RunPoint) []byte {
+		b = append(appendPoint(b, name, p.Point), `,"run_id":`...)
+		return append(appendString(b, p.RunID), '}')
 	})
 }
 
@@ -168,10 +155,10 @@ func (r bulkHistoryRequest) targets() []target { return onHistoryRuns(r.RunIDs) 
 func onHistoryRuns(ids []string) []target { return onRuns(ids[:min(len(ids), maxHistoryRuns)]) }
 
 // bulkHistory answers with the values of one metric.
-type bulkHistory []models.RunMetric
+type bulkHistory runPoints
 
 func (h *bulkHistory) appendJSON(b []byte) []byte {
-	return append(appendRunMetrics(append(b, `{"metrics":`...), *h), '}')
+	return append(runPoints(*h).append(append(b, `{"metrics":`...)), '}')
 }
 
 func (a *API) getMetricHistoryBulk(ctx context.Context, req *bulkHistoryRequest) (*bulkHistory, error) {
@@ -189,7 +176,7 @@ func (a *API) getMetricHistoryBulk(ctx context.Context, req *bulkHistoryRequest)
 		limit = min(*req.MaxResults, limit)
 	}
 	history, err := a.store.MetricHistories(ctx, req.RunIDs, req.MetricKey, int(limit))
-	return (*bulkHistory)(&history), err
+	return &bulkHistory{req.MetricKey, history}, err
 }
 
 type historyIntervalRequest struct {
@@ -203,13 +190,13 @@ type historyIntervalRequest struct {
 func (r historyIntervalRequest) targets() []target { return onHistoryRuns(r.RunIDs) }
 
 // historySample answers with values of one metric, if there are any.
-type historySample []models.RunMetric
+type historySample runPoints
 
 func (h *historySample) appendJSON(b []byte) []byte {
-	if len(*h) == 0 {
+	if len(h.points) == 0 {
 		return append(b, "{}"...)
 	}
-	return append(appendRunMetrics(append(b, `{"metrics":`...), *h), '}')
+	return append(runPoints(*h).append(append(b, `{"metrics":`...)), '}')
 }
 
 func (a *API) getMetricHistoryInterval(ctx context.Context, req *historyIntervalRequest) (*historySample, error) {
@@ -233,5 +220,5 @@ func (a *API) getMetricHistoryInterval(ctx context.Context, req *historyInterval
 		steps = &models.StepRange{First: *req.StartStep, Last: *req.EndStep}
 	}
 	sample, err := a.store.SampleMetricHistories(ctx, req.RunIDs, req.MetricKey, steps, limit)
-	return (*historySample)(&sample), err
+	return &historySample{req.MetricKey, sample}, err
 }

@@ -284,7 +284,7 @@ func TestGroupCommit_AllLoggedMetricsAreThere(t *testing.T) {
 	}
 	all.Wait()
 	for w := range writers {
-		if got := len(must(s.MetricHistory(ctx, run, fmt.Sprint("m", w), HistoryPage{Limit: 2 * each}))(t)); got != each {
+		if got := len(must(wholeHistory(ctx, s, run, fmt.Sprint("m", w)))(t)); got != each {
 			t.Errorf("writer %d: got %d values", w, got)
 		}
 	}

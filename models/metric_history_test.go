@@ -1,13 +1,30 @@
 package models
 
 import (
+	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"greenroom/models/modelstest"
 )
+
+func wholeHistory(ctx context.Context, s *Store, runID, key string) ([]Point, error) {
+	return readHistory(ctx, s, runID, key, HistoryPage{Limit: math.MaxInt})
+}
+
+func readHistory(ctx context.Context, s *Store, runID, key string, page HistoryPage) (points []Point, err error) {
+	for h, more := s.MetricHistory(runID, key, page), true; more && len(points) < page.Limit; {
+		var part []Point
+		if part, more, err = h.Next(ctx); err != nil {
+			return nil, err
+		}
+		points = append(points, part...)
+	}
+	return points, nil
+}
 
 func TestMetricHistory_PagesGiveEachValueOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
@@ -23,14 +40,14 @@ func TestMetricHistory_PagesGiveEachValueOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		want := must(s.MetricHistory(ctx, id, "m", HistoryPage{Limit: 1000}))(t)
+		want := must(wholeHistory(ctx, s, id, "m"))(t)
 		if len(want) != 80 { // NaN is once in each time
 			t.Fatalf("got %d values", len(want))
 		}
 		for _, limit := range []int{1, 3, 7, 79, 80, 100} {
-			var got []Metric
+			var got []Point
 			for page := (HistoryPage{Limit: limit}); ; {
-				found := must(s.MetricHistory(ctx, id, "m", page))(t)
+				found := must(readHistory(ctx, s, id, "m", page))(t)
 				if len(found) == 0 {
 					break
 				}
@@ -40,8 +57,46 @@ func TestMetricHistory_PagesGiveEachValueOnce(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("pages of %d: %s", limit, diff)
 			}
-			if diff := cmp.Diff(want[5:min(5+limit, len(want))], must(s.MetricHistory(ctx, id, "m", HistoryPage{Offset: 5, Limit: limit}))(t)); diff != "" {
+			if diff := cmp.Diff(want[5:min(5+limit, len(want))], must(readHistory(ctx, s, id, "m", HistoryPage{Offset: 5, Limit: limit}))(t)); diff != "" {
 				t.Errorf("offset 5, limit %d: %s", limit, diff)
+			}
+		}
+	})
+}
+
+func TestMetricHistory_LongerThanWhatIsReadAtATime(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		const part, stretch, n = 3, 3 * historyStretch, 4*3*historyStretch + 1
+		ctx, id, other := modelstest.Anyone(t), newTestRun(t, s), newTestRun(t, s)
+		var metrics, others []Metric
+		var want []Point
+		for i := range int64(n) {
+			metrics = append(metrics, NewMetric("m", float64(i%5), i/2, i))
+			want = append(want, Point{float64(i % 5), i / 2, i, false})
+			// For a while another run logs too much to read its values, too.
+			others = append(others, NewMetric("m", float64(i), n/4, 3*i), NewMetric("m", float64(i), n/4, 3*i+1), NewMetric("m", float64(i), n/4, 3*i+2))
+		}
+		for run, all := range map[string][]Metric{id: metrics, other: others} {
+			for batch := range slices.Chunk(all, maxBatchMetrics) {
+				if err := s.LogBatch(ctx, run, Batch{Metrics: batch}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, limit := range []int{part, stretch - 1, stretch, stretch + 1, n - 1, n, math.MaxInt} {
+			h := s.MetricHistory(id, "m", HistoryPage{Limit: limit})
+			h.part = part
+			var got []Point
+			more := true
+			for more && len(got) < limit {
+				points, goesOn, err := h.Next(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, more = append(got, points...), goesOn
+			}
+			if diff := cmp.Diff(want[:min(limit, n)], got); diff != "" || more != (limit < n) {
+				t.Errorf("a page of %d, and more: %v: %s", limit, more, diff)
 			}
 		}
 	})
@@ -58,8 +113,8 @@ func TestMetricHistories_OfSeveralRuns(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		of := func(id string) []RunMetric {
-			return []RunMetric{{id, NewMetric("m", 2, 1, 5)}, {id, NewMetric("m", 1, 2, 0)}, {id, NewMetric("m", math.NaN(), 3, 0)}}
+		of := func(id string) []RunPoint {
+			return []RunPoint{{id, Point{2, 1, 5, false}}, {id, Point{1, 2, 0, false}}, {id, Point{0, 3, 0, true}}}
 		}
 		history := must(s.MetricHistories(ctx, []string{b, "none", a}, "m", 5))(t)
 		if diff := cmp.Diff(append(of(a), of(b)[:2]...), history); diff != "" {

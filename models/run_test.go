@@ -81,8 +81,8 @@ func TestLogMetric_LatestIsByStepTimestampValue(t *testing.T) {
 		if diff := cmp.Diff(want, r.Metrics); diff != "" {
 			t.Error(diff)
 		}
-		history := must(s.MetricHistory(ctx, id, "m", HistoryPage{Limit: 10}))(t)
-		if diff := cmp.Diff([]Metric{NewMetric("m", 9, 5, 5), NewMetric("m", 1, 10, 5), NewMetric("m", 2, 10, 5), NewMetric("m", 7, 99, 4)}, history); diff != "" {
+		history := must(wholeHistory(ctx, s, id, "m"))(t)
+		if diff := cmp.Diff([]Point{{9, 5, 5, false}, {1, 10, 5, false}, {2, 10, 5, false}, {7, 99, 4, false}}, history); diff != "" {
 			t.Error(diff)
 		}
 	})
