@@ -106,7 +106,7 @@ func (s *server) waitReady() {
 }
 
 // probes are asked for readiness; a connection that is kept would outlive the server.
-var probes = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+var probes = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 
 // ready tells what /readyz answers now.
 func (s *server) ready() bool {

@@ -31,9 +31,12 @@ func behindProxy(t *testing.T) (p *FaultProxy, hosts *atomic.Value, taken *atomi
 	return NewFaultProxy(t, &S3Server{Endpoint: back.URL}), hosts, taken
 }
 
-func send(t *testing.T, p *FaultProxy, method, path, body string) (status int, etag, content string, err error) {
+// hangs is how long a request is waited for that hangs, and far above what one takes that does not.
+const hangs, patience = 3 * time.Second, 3 * time.Minute
+
+func send(t *testing.T, p *FaultProxy, wait time.Duration, method, path, body string) (status int, etag, content string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, p.Endpoint+path, strings.NewReader(body))
 	if err != nil {
@@ -51,7 +54,7 @@ func send(t *testing.T, p *FaultProxy, method, path, body string) (status int, e
 func TestFaultProxyPassesRequestsUnchanged(t *testing.T) {
 	p, hosts, _ := behindProxy(t)
 	const path = "/bucket/a%20b+c%2Fd?x-id=GetObject&semi;colon"
-	status, etag, content, err := send(t, p, http.MethodGet, path, "")
+	status, etag, content, err := send(t, p, patience, http.MethodGet, path, "")
 	if err != nil || status != http.StatusOK || etag != `"right"` || content != proxied {
 		t.Errorf("answer = %d %s %s, %v", status, etag, content, err)
 	}
@@ -92,7 +95,11 @@ func TestFaultsOfTheProxy(t *testing.T) {
 				method, operation = http.MethodPut, PutObject
 			}
 			p.BreakNext(1, operation, tt.fault)
-			status, etag, content, err := send(t, p, method, "/bucket/key", upload)
+			wait := patience
+			if errors.Is(tt.want, context.DeadlineExceeded) {
+				wait = hangs
+			}
+			status, etag, content, err := send(t, p, wait, method, "/bucket/key", upload)
 			if tt.status == 200 || tt.want != nil || tt.broken {
 				if status != tt.status || etag != tt.etag || content != tt.content {
 					t.Errorf("answer = %d %s %q, want %d %s %q", status, etag, content, tt.status, tt.etag, tt.content)
@@ -106,7 +113,7 @@ func TestFaultsOfTheProxy(t *testing.T) {
 			if taken.Load() != tt.taken {
 				t.Errorf("the server took %d requests, want %d", taken.Load(), tt.taken)
 			}
-			if status, _, content, err := send(t, p, method, "/bucket/key", upload); status != http.StatusOK || content != proxied || err != nil {
+			if status, _, content, err := send(t, p, patience, method, "/bucket/key", upload); status != http.StatusOK || content != proxied || err != nil {
 				t.Errorf("the next request = %d %q, %v", status, content, err)
 			}
 			if p.Requests(operation) != 2 {
@@ -142,11 +149,11 @@ func TestFaultProxyTellsOperationsApart(t *testing.T) {
 func TestFaultProxyIsDownUntilUp(t *testing.T) {
 	p, _, _ := behindProxy(t)
 	p.Down()
-	if _, _, _, err := send(t, p, http.MethodGet, "/", ""); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, _, _, err := send(t, p, patience, http.MethodGet, "/", ""); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("error while down = %v, want a refused connection", err)
 	}
 	p.Up(t)
-	if _, _, content, err := send(t, p, http.MethodGet, "/", ""); content != proxied || err != nil {
+	if _, _, content, err := send(t, p, patience, http.MethodGet, "/", ""); content != proxied || err != nil {
 		t.Errorf("answer when up again = %q, %v", content, err)
 	}
 }
