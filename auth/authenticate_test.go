@@ -353,7 +353,7 @@ func TestAuthenticator_TheJWTsOfARemovedKeyEndAtOnce(t *testing.T) {
 		}
 		h.auth = auth.NewAuthenticator(h.dir, auth.Options{JWT: jwts, Log: slog.New(slog.DiscardHandler), Now: h.time.now})
 		mint := func() string {
-			token, err := auth.Mint(file, auth.MintRequest{Subject: "ann", Audience: "test"})
+			token, err := auth.Mint(file, auth.MintRequest{Subject: "ann", Audience: "test", Now: h.time.now})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -551,7 +551,7 @@ func tokens(tb testing.TB) (*auth.JWTVerifier, []string) {
 	if _, err := auth.CreateKeyFile(secrets, "HS256"); err != nil {
 		tb.Fatal(err)
 	}
-	minted, err := auth.Mint(secrets, auth.MintRequest{Subject: "alice", Audience: audience})
+	minted, err := auth.Mint(secrets, auth.MintRequest{Subject: "alice", Audience: audience, Now: clock.now})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -367,14 +367,18 @@ func writeAndClose(file *os.File, content []byte) error {
 type MintRequest struct {
 	Subject       string // the user's name
 	Groups, Roles []string
-	Audience      string        // one of the server's JWTOptions.Audiences
-	Issuer        string        // "" for DefaultIssuer
-	TTL           time.Duration // at most a day; 0 for a quarter of an hour
+	Audience      string           // one of the server's JWTOptions.Audiences
+	Issuer        string           // "" for DefaultIssuer
+	TTL           time.Duration    // at most a day; 0 for a quarter of an hour
+	Now           func() time.Time // nil for time.Now
 }
 
 // Mint makes a token with the active key of a key file.
 func Mint(path string, r MintRequest) (token string, err error) {
 	setDefault(&r.Issuer, DefaultIssuer)
+	if r.Now == nil {
+		r.Now = time.Now
+	}
 	if r.TTL == 0 {
 		r.TTL = defaultTTL
 	}
@@ -391,7 +395,7 @@ func Mint(path string, r MintRequest) (token string, err error) {
 	if err != nil {
 		return "", err
 	}
-	now, active := time.Now(), set[0]
+	now, active := r.Now(), set[0]
 	if active.sign == nil {
 		return "", fmt.Errorf("key file %s: the first key is a public one, which cannot sign", path)
 	}

@@ -38,9 +38,9 @@ func rotate(tb testing.TB, path string, keep int) (kid string) {
 	return kid
 }
 
-func mint(tb testing.TB, path string) string {
+func mint(tb testing.TB, path string, now func() time.Time) string {
 	tb.Helper()
-	token, err := auth.Mint(path, auth.MintRequest{Subject: "alice", Audience: audience})
+	token, err := auth.Mint(path, auth.MintRequest{Subject: "alice", Audience: audience, Now: now})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestMint_MakesTokensThatTheServerAccepts(t *testing.T) {
 		if err != nil || parsed.Header["kid"] != kid || parsed.Header["alg"] != alg {
 			t.Errorf("%s: header %v, %v", alg, parsed.Header, err)
 		}
-		again, err := verifier.Verify(t.Context(), mint(t, path))
+		again, err := verifier.Verify(t.Context(), mint(t, path, time.Now))
 		if err != nil || again.ID == got.ID || again.ExpiresAt.Sub(again.IssuedAt) != 15*time.Minute {
 			t.Errorf("%s: a token with the default lifetime: %+v, %v", alg, again, err)
 		}
@@ -206,9 +206,9 @@ func TestRotateKeyFile_EndsOldTokensWhenTheirKeyGoes(t *testing.T) {
 		clock := newClock()
 		path, _ := newKeyFile(t, alg)
 		verifier := newVerifier(t, auth.JWTOptions{KeyFile: path, Now: clock.now})
-		old := mint(t, path)
+		old := mint(t, path, clock.now)
 		rotate(t, path, 2)
-		now := mint(t, path)
+		now := mint(t, path, clock.now)
 		for _, token := range []string{now, old} { // the new one at once
 			if _, err := verifier.Verify(t.Context(), token); err != nil {
 				t.Errorf("%s: %v", alg, err)
@@ -231,9 +231,9 @@ func TestRotateKeyFile_UnderLoadRefusesNobody(t *testing.T) {
 	var load sync.WaitGroup
 	for range 8 {
 		load.Go(func() {
-			old := mint(t, path)
+			old := mint(t, path, time.Now)
 			for n := 0; ; n++ {
-				for _, token := range []string{old, mint(t, path)} {
+				for _, token := range []string{old, mint(t, path, time.Now)} {
 					if _, err := verifier.Verify(t.Context(), token); err != nil {
 						t.Errorf("round %d: %v", n, err)
 						return
@@ -258,13 +258,13 @@ func TestKeyFile_ThatBreaksLeavesTheLastGoodKeys(t *testing.T) {
 	clock, logs := newClock(), &logs{}
 	path, _ := newKeyFile(t, "EdDSA")
 	verifier := newVerifier(t, auth.JWTOptions{KeyFile: path, Now: clock.now, Log: logs.logger()})
-	good := mint(t, path)
+	good := mint(t, path, clock.now)
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	other, _ := newKeyFile(t, "EdDSA")
-	stranger := mint(t, other)
+	stranger := mint(t, other, clock.now)
 	for name, broken := range map[string]func() error{
 		"half a file":      func() error { return os.WriteFile(path, content[:len(content)/2], 0o600) },
 		"no keys":          func() error { return os.WriteFile(path, []byte(`{"keys": []}`), 0o600) },
@@ -303,7 +303,7 @@ func TestKeyFile_IsReadAgainWhenOverwrittenInPlace(t *testing.T) {
 	clock := newClock()
 	path, _ := newKeyFile(t, "EdDSA")
 	verifier := newVerifier(t, auth.JWTOptions{KeyFile: path, Now: clock.now})
-	old := mint(t, path)
+	old := mint(t, path, clock.now)
 	other, _ := newKeyFile(t, "EdDSA")
 	content, err := os.ReadFile(other) // of the same size
 	if err != nil {
@@ -319,7 +319,7 @@ func TestKeyFile_IsReadAgainWhenOverwrittenInPlace(t *testing.T) {
 	if _, err := verifier.Verify(t.Context(), old); !errors.Is(err, auth.ErrInvalidToken) {
 		t.Errorf("token of the key that was there: %v", err)
 	}
-	if _, err := verifier.Verify(t.Context(), mint(t, other)); err != nil {
+	if _, err := verifier.Verify(t.Context(), mint(t, other, clock.now)); err != nil {
 		t.Errorf("token of the key that is there: %v", err)
 	}
 }

