@@ -113,6 +113,7 @@ func TestR7_DiskErrorsLoseNothing(t *testing.T) {
 	s := startServer(t, uri)
 	s.kill()
 	f := newFiles()
+	f.broken = true
 	hit := map[string]int{}
 	all := faults()
 	var refused int64

@@ -31,6 +31,8 @@ type files struct {
 	possible     map[string]map[string]bool
 	attempts     []attempted
 	acknowledged int
+	// broken says that the disk fails in ways that a server has no name for: it may answer 500.
+	broken bool
 }
 
 // attempted is a content that a path may have got.
@@ -114,7 +116,7 @@ func (f *files) start(t testing.TB, url, scope string, seed uint64) *uploads {
 					f.acknowledge(path, digest)
 					u.acknowledged.Add(1)
 				case method == http.MethodDelete && status == http.StatusNotFound:
-				case status >= 500 && json.Valid(answer):
+				case (status == http.StatusServiceUnavailable || status == http.StatusInsufficientStorage || status == http.StatusInternalServerError && f.broken) && isEnvelope(answer):
 					u.refused.Add(1)
 					time.Sleep(pace)
 				default:
@@ -226,4 +228,13 @@ func exchangeParts(client *http.Client, _, address string, content []byte) (stat
 		return 0, nil, err
 	}
 	return exchange(client, http.MethodPost, server+multipartPath+"complete/"+folder, body)
+}
+
+// isEnvelope tells whether an answer is MLflow's envelope of an error.
+func isEnvelope(answer []byte) bool {
+	var envelope struct {
+		ErrorCode string `json:"error_code"`
+		Message   string
+	}
+	return json.Unmarshal(answer, &envelope) == nil && envelope.ErrorCode != "" && envelope.Message != ""
 }

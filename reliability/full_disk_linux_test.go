@@ -1,7 +1,6 @@
 package reliability_test
 
 import (
-	"encoding/json"
 	"net/http"
 	"path/filepath"
 	"strconv"
@@ -77,13 +76,4 @@ func TestR6_AFullDiskRefusesAndRecovers(t *testing.T) {
 	sum := mustHold(t, "in the end", j.read(""), inDatabase(t, uri, ""))
 	report(t, "R6", "full", rounds, "acknowledged", sum.acknowledged, "refused", refused, "lost", sum.lost,
 		"slowest_refusal", milliseconds(slowest), "recovery_median", recovered.median(), "recovery_max", recovered.worst())
-}
-
-// isEnvelope tells whether an answer is MLflow's envelope of an error.
-func isEnvelope(answer []byte) bool {
-	var envelope struct {
-		ErrorCode string `json:"error_code"`
-		Message   string
-	}
-	return json.Unmarshal(answer, &envelope) == nil && envelope.ErrorCode != "" && envelope.Message != ""
 }

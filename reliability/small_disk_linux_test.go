@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,13 +150,6 @@ func (d smallDisk) round(t *testing.T, sum *tally, refused *int64, recovered *du
 	c := newCaller(s.url)
 	defer c.close()
 	c.must(t, "GET", "experiments/get-by-name?experiment_name=r", nil, nil)
-	client := &http.Client{Timeout: deadline}
-	defer client.CloseIdleConnections()
-	f.attempt("r/refused.bin", "refused")
-	status, answer, err := exchange(client, http.MethodPut, s.url+artifactPath+"r/refused.bin", make([]byte, 1<<20))
-	if err != nil || status != http.StatusInsufficientStorage && status != http.StatusServiceUnavailable || !isEnvelope(answer) {
-		t.Errorf("PUT: %d %s %v, want 507 or 503", status, answer, err)
-	}
 	begin := time.Now()
 	d.empty(t, s, place)
 	l.waitFor(1)
