@@ -6,9 +6,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"gorm.io/gorm"
@@ -28,9 +26,7 @@ type groups struct {
 	pool *sql.DB // db's, of one connection
 	time time.Duration
 
-	mu      sync.Mutex
-	waiting []*write
-	running bool
+	queue[*write]
 }
 
 // write is one member of a group.
@@ -50,7 +46,7 @@ type write struct {
 // begins, fn never does; later, its next statement fails. What fn does may be undone, and fn run again.
 func (g *groups) transaction(ctx context.Context, fn func(*gorm.DB) error) error {
 	w := &write{ctx: ctx, fn: fn, done: make(chan struct{})}
-	g.enter(w)
+	g.enter(w, 1, g.run)
 	select {
 	case <-w.done:
 	case <-ctx.Done():
@@ -63,45 +59,6 @@ func (g *groups) transaction(ctx context.Context, fn func(*gorm.DB) error) error
 		panic(w.panic)
 	}
 	return w.err
-}
-
-func (g *groups) enter(w *write) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.waiting = append(g.waiting, w)
-	if !g.running {
-		g.running = true
-		go g.run()
-	}
-}
-
-// leave tells whether a write could leave before its turn.
-func (g *groups) leave(w *write) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	before := len(g.waiting)
-	g.waiting = slices.DeleteFunc(g.waiting, func(other *write) bool { return other == w })
-	return len(g.waiting) < before
-}
-
-// next is the write that has waited longest, nil if none waits.
-func (g *groups) next() *write {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.waiting) == 0 {
-		return nil
-	}
-	w := g.waiting[0]
-	g.waiting = slices.Delete(g.waiting, 0, 1)
-	return w
-}
-
-// idle tells whether nobody waits; whoever comes next then starts run again.
-func (g *groups) idle() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.running = len(g.waiting) > 0
-	return !g.running
 }
 
 // run commits groups until nobody waits.

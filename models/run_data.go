@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -74,7 +75,9 @@ func (s *Store) LogBatch(ctx context.Context, runID string, b Batch) error {
 		return err
 	}
 	if s.fitsStatement(b) {
-		return s.logAtOnce(ctx, runID, b)
+		if err := s.logAtOnce(ctx, runID, b); !errors.Is(err, errParamsDiffer) {
+			return err
+		}
 	}
 	return s.update(ctx, func(t *tx) error {
 		run, err := t.activeRun(runID)
@@ -162,6 +165,11 @@ func (s *Store) LogParam(ctx context.Context, runID string, p Param) error {
 	if err != nil {
 		return err
 	}
+	if b := (Batch{Params: []Param{p}}); s.fitsStatement(b) {
+		if err := s.logAtOnce(ctx, runID, b); !errors.Is(err, errParamsDiffer) {
+			return err
+		}
+	}
 	return s.update(ctx, func(t *tx) error {
 		if _, err := t.activeRun(runID); err != nil {
 			return err
@@ -183,6 +191,9 @@ func (s *Store) SetTag(ctx context.Context, runID string, tag Tag) error {
 	tag, err := s.opts.checkTag("", tag)
 	if err != nil {
 		return err
+	}
+	if b := (Batch{Tags: []Tag{tag}}); s.fitsStatement(b) {
+		return s.logAtOnce(ctx, runID, b)
 	}
 	return s.update(ctx, func(t *tx) error {
 		if _, err := t.activeRun(runID); err != nil {

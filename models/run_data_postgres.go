@@ -1,71 +1,270 @@
 package models
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 
 	"gorm.io/gorm"
 
 	"greenroom/search"
 )
 
-// logStatement writes metrics and tags to an active run in one round trip and one transaction, PostgreSQL's own around a
-// statement. Each part waits for the one before, so that all writers lock rows in one order.
-const logStatement = `WITH run AS (SELECT run_uuid, lifecycle_stage FROM runs WHERE run_uuid = $1),
-	active AS (SELECT run_uuid FROM run WHERE lifecycle_stage = 'active'),
-	history AS (INSERT INTO metrics (key, value, timestamp, run_uuid, step, is_nan)
-		SELECT m.key, m.value, m.timestamp, run_uuid, m.step, m.is_nan
-		FROM active, unnest($2::text[], $3::double precision[], $4::bigint[], $5::bigint[], $6::boolean[]) AS m (key, value, timestamp, step, is_nan)
-		ON CONFLICT DO NOTHING RETURNING 1),
-	latest AS (INSERT INTO latest_metrics (key, value, timestamp, run_uuid, step, is_nan)
-		SELECT m.key, m.value, m.timestamp, run_uuid, m.step, m.is_nan
-		FROM active, unnest($7::text[], $8::double precision[], $9::bigint[], $10::bigint[], $11::boolean[]) AS m (key, value, timestamp, step, is_nan)
-		WHERE (SELECT count(*) FROM history) >= 0 ` + laterWins + ` RETURNING 1),
-	tagged AS (INSERT INTO tags (key, value, run_uuid)
-		SELECT t.key, t.value, run_uuid FROM active, unnest($12::text[], $13::text[]) AS t (key, value)
-		WHERE (SELECT count(*) FROM latest) >= 0 ` + lastTagWins + `)
-	SELECT lifecycle_stage FROM run`
+const (
+	// logStatements is how many statements log at a time; who comes meanwhile shares the next. PostgreSQL itself lets commits share a wait for the disk.
+	logStatements = 3
+	// logGroup is how many requests share a statement.
+	logGroup = 64
+	// logAlone is from how many rows on a request has a statement of its own, at once: it has little to gain from company.
+	logAlone = 200
+)
 
-// fitsStatement tells whether logStatement does all that a batch asks for: params, new names and logged models need a look at what is stored.
+// logging is what one request logs.
+type logging struct {
+	ctx   context.Context
+	runID string
+	Batch
+	done chan struct{}
+	err  error // once done
+}
+
+// errParamsDiffer is how logAtOnce ends when a param has another value already: it has written nothing.
+var errParamsDiffer = errors.New("a param has another value already")
+
+// fitsStatement tells whether logAtOnce does all that a batch asks for: new names and logged models need a look at what is stored.
 func (s *Store) fitsStatement(b Batch) bool {
-	return s.dialect == search.PostgreSQL && len(b.Params) == 0 &&
+	return s.dialect == search.PostgreSQL &&
 		!slices.ContainsFunc(b.Metrics, func(m Metric) bool { return m.ModelID != "" }) &&
 		!slices.ContainsFunc(b.Tags, func(t Tag) bool { return t.Key == tagRunName })
 }
 
-// logAtOnce is LogBatch for what fitsStatement.
+// logAtOnce is LogBatch for what fitsStatement: in one round trip and one transaction, PostgreSQL's own around a statement,
+// which it may share with other requests. If ctx ends before that, or its turn does not come in connWait, nothing is written.
 func (s *Store) logAtOnce(ctx context.Context, runID string, b Batch) error {
-	args := []any{runID}
-	for _, metrics := range [][]Metric{sortedMetrics(b.Metrics), latestPerKey(b.Metrics)} {
-		args = append(args, metricArrays(metrics)...)
+	l := &logging{ctx: ctx, runID: runID, Batch: b, done: make(chan struct{})}
+	if len(b.Metrics)+len(b.Params)+len(b.Tags) >= logAlone {
+		s.logTogether(ctx, l)
+		return l.err
 	}
-	tags := lastPerKey(b.Tags)
-	keys, values := make([]string, len(tags)), make([]string, len(tags))
-	for i, t := range tags {
-		keys[i], values[i] = t.Key, t.Value
+	s.loggings.enter(l, logStatements, s.logWaiting)
+	wait, cancel := context.WithTimeout(ctx, connWait)
+	defer cancel()
+	select {
+	case <-l.done:
+	case <-wait.Done():
+		if s.loggings.leave(l) {
+			return cmp.Or[error](ctx.Err(), noConnection())
+		}
+		<-l.done
 	}
-	args = append(args, keys, values)
-	return retried(ctx, func() error {
+	return l.err
+}
+
+// logWaiting runs statements until nobody waits.
+func (s *Store) logWaiting() {
+	for !s.loggings.idle() {
+		var group []*logging
+		for l := s.loggings.next(); l != nil; l = s.loggings.next() {
+			if group = append(group, l); len(group) == logGroup {
+				break
+			}
+		}
+		if len(group) == 1 {
+			s.logTogether(group[0].ctx, group...)
+		} else if len(group) > 1 && s.logTogether(context.Background(), group...) {
+			for _, l := range group {
+				s.logTogether(l.ctx, l)
+			}
+		}
+		for _, l := range group {
+			close(l.done)
+		}
+	}
+}
+
+// logTogether runs one statement for some requests and settles their ends. It tells whether PostgreSQL refused it, so that nothing is written,
+// perhaps for what one of them asks.
+func (s *Store) logTogether(ctx context.Context, group ...*logging) (refused bool) {
+	var all logRows
+	for _, l := range group {
+		all.add(l)
+	}
+	shape, args := all.arguments()
+	stages := make(map[string]LifecycleStage, len(group))
+	err := retried(ctx, func() error {
 		return s.connected(ctx, s.write, func(db *gorm.DB) error {
-			t := &tx{DB: db, s: s}
-			run := Run{ID: runID}
-			ok, err := t.scanPlain(logStatement, args, &run.LifecycleStage)
+			clear(stages)
+			// To the end: PostgreSQL sends the rows before it commits.
+			rows, err := db.Statement.ConnPool.QueryContext(ctx, s.logStatements[shape], args...)
 			if err != nil {
 				return err
 			}
-			if !ok {
-				return runNotFound(runID)
+			defer rows.Close()
+			for rows.Next() {
+				var id string
+				var stage LifecycleStage
+				if err := rows.Scan(&id, &stage); err != nil {
+					return err
+				}
+				stages[id] = stage
 			}
-			return run.requireActive()
+			return errors.Join(rows.Err(), rows.Close())
 		})
 	})
+	for _, l := range group {
+		stage, found := stages[l.runID]
+		switch {
+		case sqlState(err) == divisionByZero:
+			l.err = errParamsDiffer
+		case err != nil:
+			l.err = err
+		case !found:
+			l.err = runNotFound(l.runID)
+		default:
+			l.err = (&Run{ID: l.runID, LifecycleStage: stage}).requireActive()
+		}
+	}
+	return sqlState(err) != ""
 }
 
-func metricArrays(metrics []Metric) []any {
-	n := len(metrics)
-	keys, values, timestamps, steps, nans := make([]string, n), make([]float64, n), make([]int64, n), make([]int64, n), make([]bool, n)
-	for i, m := range metrics {
-		keys[i], values[i], timestamps[i], steps[i], nans[i] = m.Key, m.Value, m.Timestamp, m.Step, m.IsNaN
+// divisionByZero is how logStatement undoes itself.
+const divisionByZero = "22012"
+
+// logShape says what a statement that logs has to write.
+type logShape int
+
+const (
+	logsParams logShape = 1 << iota
+	logsMetrics
+	logsTags
+	logShapes // how many there are
+)
+
+// logStatement is the statement that writes what requests log to active runs, as logRows.arguments gives it. Each part waits for the one
+// before, and takes its rows sorted, so that all writers lock rows in one order. It gives the stage of all runs that there are.
+func logStatement(shape logShape) string {
+	const active = "run_uuid = ANY (ARRAY(SELECT run_uuid FROM run WHERE lifecycle_stage = 'active'))"
+	statement := "WITH run AS (SELECT run_uuid, lifecycle_stage FROM runs WHERE run_uuid = ANY ($1::text[]))"
+	n, before, check := 1, "", ""
+	insert := func(name, table, columns, conflict string, types ...string) {
+		for i, kind := range types {
+			n++
+			types[i] = fmt.Sprintf("$%d::%s[]", n, kind)
+		}
+		if table == "params" {
+			check = " WHERE 1 / ((SELECT count(*) FROM " + name + ") = (SELECT count(*) FROM unnest(" + types[0] + ") AS run_uuid WHERE " + active + "))::int = 1"
+		}
+		statement += ",\n\t" + name + " AS (INSERT INTO " + table + " (" + columns + ") SELECT " + columns +
+			" FROM unnest(" + strings.Join(types, ", ") + ") AS new (" + columns + ") WHERE " + active + before + " " + conflict + " RETURNING 1)"
+		before = " AND (SELECT count(*) FROM " + name + ") >= 0"
 	}
-	return []any{keys, values, timestamps, steps, nans}
+	const texts, metrics = "run_uuid, key, value", "run_uuid, key, value, timestamp, step, is_nan"
+	if shape&logsParams != 0 {
+		insert("logged", "params", texts, "ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value WHERE params.value = excluded.value", "text", "text", "text")
+	}
+	if shape&logsMetrics != 0 {
+		insert("history", "metrics", metrics, "ON CONFLICT DO NOTHING", "text", "text", "double precision", "bigint", "bigint", "boolean")
+		insert("latest", "latest_metrics", metrics, laterWins, "text", "text", "double precision", "bigint", "bigint", "boolean")
+	}
+	if shape&logsTags != 0 {
+		insert("tagged", "tags", texts, lastTagWins, "text", "text", "text")
+	}
+	return statement + "\n\tSELECT run_uuid, lifecycle_stage FROM run" + check
+}
+
+// logRows are the rows that requests log.
+type logRows struct {
+	runs         []string
+	params, tags []runText
+	metrics      []runMetric
+}
+
+// runText is a param or a tag.
+type runText struct{ run, key, value string }
+
+type runMetric struct {
+	run string
+	Metric
+}
+
+func (r *logRows) add(l *logging) {
+	r.runs = append(r.runs, l.runID)
+	for _, p := range l.Params {
+		r.params = append(r.params, runText{l.runID, p.Key, p.Value})
+	}
+	for _, t := range l.Tags {
+		r.tags = append(r.tags, runText{l.runID, t.Key, t.Value})
+	}
+	for _, m := range l.Metrics {
+		r.metrics = append(r.metrics, runMetric{l.runID, m})
+	}
+}
+
+// arguments are those of logStatement.
+func (r *logRows) arguments() (shape logShape, args []any) {
+	slices.Sort(r.runs)
+	args = append(args, slices.Compact(r.runs))
+	if len(r.params) > 0 {
+		shape |= logsParams
+		slices.SortStableFunc(r.params, compareTexts)
+		args = append(args, textArrays(r.params)...) // two values of one param are PostgreSQL's to refuse
+	}
+	if len(r.metrics) > 0 {
+		shape |= logsMetrics
+		slices.SortStableFunc(r.metrics, func(a, b runMetric) int {
+			return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.run, b.run), cmp.Compare(a.Timestamp, b.Timestamp), cmp.Compare(a.Step, b.Step), cmp.Compare(a.Value, b.Value))
+		})
+		args = append(append(args, metricArrays(r.metrics)...), metricArrays(r.latest())...)
+	}
+	if len(r.tags) > 0 {
+		shape |= logsTags
+		slices.SortStableFunc(r.tags, compareTexts)
+		last := r.tags[:0]
+		for i, t := range r.tags {
+			if i+1 == len(r.tags) || compareTexts(t, r.tags[i+1]) != 0 {
+				last = append(last, t)
+			}
+		}
+		args = append(args, textArrays(last)...)
+	}
+	return shape, args
+}
+
+// latest are the latest values of each run's metrics, which are sorted.
+func (r *logRows) latest() []runMetric {
+	var latest []runMetric
+	for _, m := range r.metrics {
+		n := len(latest) - 1
+		switch {
+		case n < 0 || latest[n].Key != m.Key || latest[n].run != m.run:
+			latest = append(latest, m)
+		case m.laterThan(latest[n].Metric):
+			latest[n] = m
+		}
+	}
+	return latest
+}
+
+func compareTexts(a, b runText) int {
+	return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.run, b.run))
+}
+
+func textArrays(rows []runText) []any {
+	runs, keys, values := make([]string, len(rows)), make([]string, len(rows)), make([]string, len(rows))
+	for i, r := range rows {
+		runs[i], keys[i], values[i] = r.run, r.key, r.value
+	}
+	return []any{runs, keys, values}
+}
+
+func metricArrays(metrics []runMetric) []any {
+	n := len(metrics)
+	runs, keys, values, timestamps, steps, nans := make([]string, n), make([]string, n), make([]float64, n), make([]int64, n), make([]int64, n), make([]bool, n)
+	for i, m := range metrics {
+		runs[i], keys[i], values[i], timestamps[i], steps[i], nans[i] = m.run, m.Key, m.Value, m.Timestamp, m.Step, m.IsNaN
+	}
+	return []any{runs, keys, values, timestamps, steps, nans}
 }

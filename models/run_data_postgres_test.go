@@ -1,6 +1,11 @@
 package models
 
 import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"greenroom/models/modelstest"
@@ -36,4 +41,87 @@ func TestLogMetric_HearsOfAFailedCommit(t *testing.T) {
 	if err := db.QueryRow("SELECT count(*) FROM metrics").Scan(&rows); err != nil || rows != 0 {
 		t.Errorf("%d rows, %v", rows, err)
 	}
+}
+
+func TestLogTogether_EachHearsOfItsOwn(t *testing.T) {
+	s := open(t, modelstest.PostgreSQL(t))
+	ctx := modelstest.Anyone(t)
+	a, b, deleted := newTestRun(t, s), newTestRun(t, s), newTestRun(t, s)
+	if err := s.DeleteRun(ctx, deleted); err != nil {
+		t.Fatal(err)
+	}
+	group := func(batches ...logging) (ends []error, refused bool) {
+		var all []*logging
+		for _, l := range batches {
+			all = append(all, &l)
+		}
+		refused = s.logTogether(ctx, all...)
+		for _, l := range all {
+			ends = append(ends, l.err)
+		}
+		return ends, refused
+	}
+	written := Batch{
+		Metrics: []Metric{NewMetric("m", 2, 2, 2), NewMetric("m", 3, 1, 1)}, Params: []Param{{"p", "1"}}, Tags: []Tag{{"t", "old"}, {"t", "new"}},
+	}
+	lost := Batch{Params: []Param{{"q", "1"}}, Metrics: []Metric{NewMetric("lost", 1, 1, 1)}, Tags: []Tag{{"lost", "1"}}}
+
+	ends, refused := group(logging{runID: a, Batch: written}, logging{runID: deleted, Batch: lost}, logging{runID: "none", Batch: lost}, logging{runID: b, Batch: written})
+	if refused || ends[0] != nil || ends[3] != nil {
+		t.Errorf("got %v", ends)
+	}
+	wantError(t, ends[1], InvalidParameterValue, "The run "+deleted+" must be in the 'active' state. Current state is deleted.")
+	wantError(t, ends[2], ResourceDoesNotExist, "Run with id=none not found")
+
+	for _, other := range []Batch{{Params: []Param{{"p", "2"}}}, {Params: []Param{{"q", "2"}}}} {
+		ends, refused = group(logging{runID: a, Batch: lost}, logging{runID: a, Batch: other}) // another value is stored, or comes along
+		if !refused || ends[0] == nil || ends[1] == nil {
+			t.Errorf("%v: got %v", other, ends)
+		}
+	}
+	if ends, _ = group(logging{runID: a, Batch: Batch{Params: []Param{{"p", "1"}}}}); ends[0] != nil {
+		t.Errorf("the same value again: %v", ends[0])
+	}
+	for _, id := range []string{a, b} {
+		run := must(s.Run(ctx, id))(t)
+		tags := make(map[string]string)
+		for _, tag := range run.Tags {
+			tags[tag.Key] = tag.Value
+		}
+		delete(tags, tagRunName)
+		got := fmt.Sprint(run.Metrics, run.Params, tags)
+		if want := fmt.Sprint([]Metric{NewMetric("m", 2, 2, 2)}, written.Params, map[string]string{"t": "new"}); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if run := must(s.Run(ctx, deleted))(t); len(run.Metrics)+len(run.Params) > 0 {
+		t.Errorf("got %+v", run)
+	}
+}
+
+func TestLogParam_OfManyValuesAtOnceOneIsKept(t *testing.T) {
+	modelstest.Run(t, func(t *testing.T, uri string) {
+		s := open(t, uri)
+		ctx, run := modelstest.Anyone(t), newTestRun(t, s)
+		var all sync.WaitGroup
+		var kept atomic.Int64
+		for i := range 16 {
+			all.Go(func() {
+				value := fmt.Sprint(i)
+				err := s.LogParam(ctx, run, Param{"p", value})
+				if err == nil {
+					kept.Add(1)
+				} else if e := (*Error)(nil); !errors.As(err, &e) || e.Code != InvalidParameterValue || !strings.HasSuffix(e.Message, "Attempted logging new value '"+value+"'.") {
+					t.Error(err)
+				}
+				if err := s.LogParam(ctx, run, Param{"q" + value, value}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := len(must(s.Run(ctx, run))(t).Params); kept.Load() != 1 || n != 17 {
+			t.Errorf("%d were kept; %d params", kept.Load(), n)
+		}
+	})
 }

@@ -58,10 +58,13 @@ type Store struct {
 	opts Options
 	// On SQLite, write is a single connection, so that writers queue in the process instead of failing on the file's lock. On PostgreSQL both are one pool.
 	read, write *gorm.DB
-	groups      *groups // of writes; nil on PostgreSQL, which does so itself
-	dialect     search.Dialect
-	identity    identityState
-	digestsDue  chan struct{}
+	groups      *groups // of writes; nil on PostgreSQL
+	// On PostgreSQL, what is to be logged, and the statements that log.
+	loggings      queue[*logging]
+	logStatements [logShapes]string
+	dialect       search.Dialect
+	identity      identityState
+	digestsDue    chan struct{}
 }
 
 // Open opens the database at uri, creates or upgrades Greenroom's part of it, and refuses one whose MLflow schema is of another revision (*schema.RefusedError).
@@ -104,6 +107,9 @@ func (s *Store) connect(target Target) (err error) {
 	}
 	if target.Dialect == schema.PostgreSQL {
 		s.dialect = search.PostgreSQL
+		for shape := range s.logStatements {
+			s.logStatements[shape] = logStatement(logShape(shape))
+		}
 		pool, err := openPostgres(target.DSN, pgSilence)
 		if err != nil {
 			return err
@@ -178,7 +184,7 @@ func (s *Store) connected(ctx context.Context, db *gorm.DB, fn func(*gorm.DB) er
 	defer cancel()
 	conn, err := pool.Conn(wait)
 	if err != nil && ctx.Err() == nil && wait.Err() != nil {
-		return errors.Join(&Error{TemporarilyUnavailable, "The server has no connection to the database to spare; try again."}, err)
+		return errors.Join(noConnection(), err)
 	}
 	if err != nil {
 		return err
@@ -186,6 +192,10 @@ func (s *Store) connected(ctx context.Context, db *gorm.DB, fn func(*gorm.DB) er
 	defer conn.Close()
 	db.Statement.ConnPool = conn
 	return fn(db)
+}
+
+func noConnection() error {
+	return &Error{TemporarilyUnavailable, "The server has no connection to the database to spare; try again."}
 }
 
 // tx is one transaction; now is its one time, in milliseconds.
