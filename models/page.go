@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"greenroom/search"
 )
@@ -72,7 +73,7 @@ func pickPage[T any, R row[T]](t *tx, l listing, p Page) ([]R, error) {
 		if len(found) == limit {
 			break
 		}
-		q := l.query(part, limit-len(found), offset)
+		q := l.query(t.s.dialect, part, limit-len(found), offset)
 		if n := q.bound(); n > maxBound {
 			return nil, invalid("The search compares with %d values; at most %d are possible. Name fewer experiments or datasets, or shorten the filter.", n, maxBound)
 		}
@@ -106,22 +107,32 @@ func pickPage[T any, R row[T]](t *tx, l listing, p Page) ([]R, error) {
 }
 
 // query selects columns and sort keys of the rows for which part holds, too.
-func (l listing) query(part search.Clause, limit, offset int) *query {
+func (l listing) query(d search.Dialect, part search.Clause, limit, offset int) *query {
+	// SQLite finds the page's rows first, and then their columns: to sort, it would read those of all rows that match.
+	byID := d == search.SQLite && !l.order[0].Column
+	table, _, _ := strings.Cut(l.columns, ".")
 	q := newQuery("SELECT " + l.columns)
-	by := ""
+	names, again := "", ""
+	if byID {
+		q = newQuery("SELECT " + table + ".rowid AS id")
+	}
+	by := make([]string, len(l.order))
 	for i, k := range l.order {
 		name := "key_" + strconv.Itoa(i)
 		q.add(", ").add(k.SQL, k.Args...).add(" AS " + name)
-		if k.Column {
-			name = k.SQL
+		names += ", page." + name
+		if by[i] = k.By(name); k.Column {
+			by[i] = k.By(k.SQL)
 		}
-		if i > 0 {
-			by += ", "
-		}
-		by += k.By(name)
+		again += ", " + k.By("page."+name)
 	}
 	q.add(l.rows.text.String(), l.rows.args...)
-	return q.and(l.where).and(part).add(" ORDER BY "+by).add(" LIMIT ? OFFSET ?", limit, offset)
+	q.and(l.where).and(part).add(" ORDER BY "+strings.Join(by, ", ")).add(" LIMIT ? OFFSET ?", limit, offset)
+	if !byID {
+		return q
+	}
+	return newQuery("SELECT "+l.columns+names+" FROM (").add(q.text.String(), q.args...).
+		add(") AS page CROSS JOIN " + table + " ON " + table + ".rowid = page.id ORDER BY " + again[len(", "):])
 }
 
 // digest tells this search from others.

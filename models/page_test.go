@@ -216,7 +216,7 @@ func TestSearchRuns_FindsAPageByTheIndex(t *testing.T) {
 		l := listing{columns: runColumns, rows: rows, order: order}
 		err := s.view(auth.With(t.Context(), auth.Anyone()), func(tx *tx) error {
 			for _, part := range append(search.After(order, []any{int64(100), "a"}), search.Clause{}) {
-				q := l.query(part, 10, 0)
+				q := l.query(s.dialect, part, 10, 0)
 				explain := "EXPLAIN QUERY PLAN "
 				if s.dialect == search.PostgreSQL {
 					explain = "EXPLAIN "

@@ -252,11 +252,7 @@ func (s *Store) RestoreRun(ctx context.Context, id string) error {
 
 // SearchRuns gives one page of the runs that match, with all their data, of those of the experiments that the caller may read.
 func (s *Store) SearchRuns(ctx context.Context, experiments []int64, view ViewType, page Page) (found []*Run, err error) {
-	where, err := runSchema.Where(s.dialect, page.Filter)
-	if err != nil {
-		return nil, err
-	}
-	order, err := runSchema.OrderBy(s.dialect, page.OrderBy)
+	q, err := runSchema.Query(s.dialect, page.Filter, page.OrderBy)
 	if err != nil {
 		return nil, err
 	}
@@ -266,8 +262,8 @@ func (s *Store) SearchRuns(ctx context.Context, experiments []int64, view ViewTy
 		if err != nil || len(experiments) == 0 {
 			return err
 		}
-		rows := newQuery(" FROM runs WHERE runs.experiment_id IN ? AND runs.lifecycle_stage IN ?", experiments, view.stages())
-		found, err = pickPage[Run](t, listing{runColumns, rows, where, order, []any{asked, view}}, page)
+		rows := newQuery(" FROM runs").add(q.Joins.SQL, q.Joins.Args...).add(" WHERE runs.experiment_id IN ? AND runs.lifecycle_stage IN ?", experiments, view.stages())
+		found, err = pickPage[Run](t, listing{runColumns, rows, q.Where, q.Order, []any{asked, view}}, page)
 		if err != nil {
 			return err
 		}

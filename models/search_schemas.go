@@ -71,16 +71,16 @@ var runSchema = func() *search.Schema {
 	fields["run name"], fields["Run name"], fields["Run Name"] = name, name, name
 
 	metrics := &search.Group{Name: "metric", Any: &search.Field{
-		Column: "m.value", From: "latest_metrics m WHERE m.run_uuid = runs.run_uuid", KeyColumn: "m.key", NaN: "m.is_nan",
+		Column: "m.value", From: "latest_metrics m WHERE m.run_uuid = runs.run_uuid", Row: "m", KeyColumn: "m.key", NaN: "m.is_nan",
 		Type: search.Double, Ops: numberOps,
 		BadValue: "Expected numeric value type for metric. Found {value}", BadOp: "Invalid comparator '{op}' not one of '{ops}",
 	}}
 	params := &search.Group{Name: "parameter", Any: &search.Field{
-		Column: "p.value", From: "params p WHERE p.run_uuid = runs.run_uuid", KeyColumn: "p.key",
+		Column: "p.value", From: "params p WHERE p.run_uuid = runs.run_uuid", Row: "p", KeyColumn: "p.key",
 		Ops: textNullOps, BadValue: badKeyedText, BadOp: badComparator,
 	}}
 	tags := &search.Group{Name: "tag", Any: &search.Field{
-		Column: "t.value", From: "tags t WHERE t.run_uuid = runs.run_uuid", KeyColumn: "t.key",
+		Column: "t.value", From: "tags t WHERE t.run_uuid = runs.run_uuid", Row: "t", KeyColumn: "t.key",
 		Ops: textNullOps, BadValue: badKeyedText, BadOp: "Invalid comparator '{op}' not one of '{ops}",
 	}}
 	dataset := func(column, from string) *search.Field {

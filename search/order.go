@@ -36,6 +36,10 @@ func (k Key) By(value string) string {
 // OrderBy returns the sort keys for order_by items such as "metrics.loss DESC", followed by the entity's own that make
 // the order complete. Missing values come last in both directions, and before them metrics that are not a number.
 func (s *Schema) OrderBy(d Dialect, items []string) ([]Key, error) {
+	return s.orderBy(d, items, &joins{never: true})
+}
+
+func (s *Schema) orderBy(d Dialect, items []string, rows *joins) ([]Key, error) {
 	parsed := make([]Item, len(items))
 	if len(items) > maxOrderItems {
 		return nil, errorf("Invalid order_by: it has %d items; at most %d are allowed", len(items), maxOrderItems)
@@ -46,7 +50,7 @@ func (s *Schema) OrderBy(d Dialect, items []string) ([]Key, error) {
 			return nil, err
 		}
 	}
-	return s.order(d, parsed, func() string { return list(items) })
+	return s.order(d, parsed, rows, func() string { return list(items) })
 }
 
 // OrderByItems is [Schema.OrderBy] for items that come apart.
@@ -58,7 +62,7 @@ func (s *Schema) OrderByItems(d Dialect, items []Item) ([]Key, error) {
 		}
 		names[i] = item.Identifier
 	}
-	return s.order(d, items, func() string { return list(names) })
+	return s.order(d, items, &joins{never: true}, func() string { return list(names) })
 }
 
 // Sort is the list of the keys for ORDER BY.
@@ -101,7 +105,7 @@ func parseItem(item string) (Item, error) {
 }
 
 // order makes the sort keys. Columns are told apart by their SQL and, where users make the keys, by the key.
-func (s *Schema) order(d Dialect, items []Item, printed func() string) ([]Key, error) {
+func (s *Schema) order(d Dialect, items []Item, rows *joins, printed func() string) ([]Key, error) {
 	if len(items) > maxOrderItems {
 		return nil, errorf("Invalid order_by: it has %d items; at most %d are allowed", len(items), maxOrderItems)
 	}
@@ -134,6 +138,10 @@ func (s *Schema) order(d Dialect, items []Item, printed func() string) ([]Key, e
 			keys = append(keys, Key{Clause{SQL: f.Column}, f.Type, item.Desc, f.NotNull, true})
 			continue
 		}
+		if row := rows.row(f, id.key); row != nil && item.Within == nil {
+			keys = append(keys, Key{Clause{SQL: row.field.sortColumn(d, item.Desc)}, f.Type, item.Desc, false, false})
+			continue
+		}
 		args := []any{id.key}
 		if item.Within != nil {
 			args = append(args, item.Within.Args...)
@@ -149,18 +157,22 @@ func (s *Schema) order(d Dialect, items []Item, printed func() string) ([]Key, e
 	return keys, nil
 }
 
-// sortValue is the subquery for the value of a key. What is not a number is an infinity that sorts after all numbers:
-// stored numbers are finite.
-func (f *Field) sortValue(d Dialect, item Item) string {
-	value := f.Column
-	if f.NaN != "" {
-		infinity := map[Dialect]string{SQLite: "9e999", PostgreSQL: "CAST('Infinity' AS DOUBLE PRECISION)"}[d]
-		if item.Desc {
-			infinity = "-" + infinity
-		}
-		value = "CASE WHEN " + f.NaN + " THEN " + infinity + " ELSE " + f.Column + " END"
+// sortColumn is the value in a row of From to sort by. What is not a number is an infinity that sorts after all numbers: stored
+// numbers are finite.
+func (f *Field) sortColumn(d Dialect, desc bool) string {
+	if f.NaN == "" {
+		return f.Column
 	}
-	sql := "(SELECT " + value + " FROM " + f.From + " AND " + f.KeyColumn + " = ?"
+	infinity := map[Dialect]string{SQLite: "9e999", PostgreSQL: "CAST('Infinity' AS DOUBLE PRECISION)"}[d]
+	if desc {
+		infinity = "-" + infinity
+	}
+	return "CASE WHEN " + f.NaN + " THEN " + infinity + " ELSE " + f.Column + " END"
+}
+
+// sortValue is the subquery for the value of a key.
+func (f *Field) sortValue(d Dialect, item Item) string {
+	sql := "(SELECT " + f.sortColumn(d, item.Desc) + " FROM " + f.From + " AND " + f.KeyColumn + " = ?"
 	if item.Within != nil {
 		sql += " AND (" + item.Within.SQL + ")"
 	}

@@ -97,6 +97,8 @@ type Field struct {
 	Column string
 	// From is set for values in rows of another table: "tags t WHERE t.run_uuid = runs.run_uuid".
 	From string
+	// Row is set where From has one row with a key at the most: the name of the row, "t", which nothing else in these texts ends with.
+	Row string
 	// KeyColumn is the column in From that equals the key of the user.
 	KeyColumn string
 	// NaN is the column in From that is true if the value is not a number; empty if there is none.

@@ -28,6 +28,10 @@ func (s *Schema) Where(d Dialect, filter string) (Clause, error) {
 // WhereWithin is [Schema.Where], where scoped fields count only the rows for which the clause within holds. If no
 // comparison of the filter is about them, one such row must exist. A nil within limits nothing.
 func (s *Schema) WhereWithin(d Dialect, filter string, within *Clause) (Clause, error) {
+	return s.where(d, filter, within, &joins{never: true})
+}
+
+func (s *Schema) where(d Dialect, filter string, within *Clause, rows *joins) (Clause, error) {
 	if err := CheckText("filter", filter); err != nil {
 		return Clause{}, err
 	}
@@ -42,7 +46,7 @@ func (s *Schema) WhereWithin(d Dialect, filter string, within *Clause) (Clause, 
 	if len(strays) > 0 {
 		return Clause{}, errorAt(filter, strays[0].pos, s.BadClause.fill("filter", Repr(filter), "clauses", sources(strays, ""), "quoted", sources(strays, "'")))
 	}
-	b := &builder{schema: s, dialect: d, filter: filter, within: within}
+	b := &builder{schema: s, dialect: d, filter: filter, within: within, rows: rows}
 	conditions, err := b.expr(tree)
 	if err != nil {
 		return Clause{}, err
@@ -117,7 +121,7 @@ type builder struct {
 	marked  bool // a comparison was about the mark of hidden rows
 	shown   bool // hidden rows are asked for
 	clauses int
-	exist   int // conditions about other tables so far
+	rows    *joins
 }
 
 func (b *builder) expr(e expr) ([]Clause, error) {
@@ -252,6 +256,11 @@ func (b *builder) comparison(c *comparison) ([]Clause, error) {
 		}
 	}
 
+	if row := b.rows.row(f, id.key); row != nil {
+		row.filtered = true
+		row.equal = row.equal || op == "="
+		return []Clause{b.compare(row.field, op, values)}, nil
+	}
 	condition := b.compare(f, op, values)
 	if f.From != "" {
 		condition = b.exists(f, id.key, condition)
@@ -448,7 +457,7 @@ func (b *builder) exists(f *Field, key string, condition Clause) Clause {
 			args = append(args, b.within.Args...)
 		}
 	}
-	if b.exist++; b.exist > maxJoined {
+	if b.rows.count++; b.rows.count > maxJoined {
 		sql += " LIMIT 1 OFFSET 0" // keeps either planner from making a join of it
 	}
 	return Clause{SQL: sql + ")", Args: args}
