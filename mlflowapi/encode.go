@@ -104,16 +104,21 @@ func appendList[T any](b []byte, list []T, element func([]byte, T) []byte) []byt
 	return append(b, ']')
 }
 
+// appendMarshaled leaves a value that always marshals to encoding/json.
+func appendMarshaled(b []byte, value any) []byte {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	return append(b, text...)
+}
+
 // appendString writes a text as encoding/json does, which is left all that is not plain.
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		switch c := s[i]; {
 		case c < ' ' || c >= utf8.RuneSelf, c == '"', c == '\\', c == '<', c == '>', c == '&':
-			text, err := json.Marshal(s)
-			if err != nil {
-				panic(err) // strings always marshal
-			}
-			return append(b, text...)
+			return appendMarshaled(b, s)
 		}
 	}
 	b = append(b, '"')

@@ -50,6 +50,17 @@ func TestModelVersionsJSON_IsEncodingJSONs(t *testing.T) {
 	sameJSON(t, modelVersionsResponse{}, (&modelVersionsResponse{}).appendJSON(nil))
 }
 
+func TestRunsJSON_IsEncodingJSONs(t *testing.T) {
+	check := func(r run, token string) bool {
+		one, all := runResponse{r}, searchRunsResponse{[]run{r, {}}, token}
+		return sameJSON(t, one, one.appendJSON(nil)) && sameJSON(t, all, all.appendJSON(nil))
+	}
+	if err := quick.Check(check, nil); err != nil {
+		t.Error(err)
+	}
+	sameJSON(t, searchRunsResponse{}, (&searchRunsResponse{}).appendJSON(nil))
+}
+
 func TestMetricsJSON_IsEncodingJSONs(t *testing.T) {
 	check := func(key, run string, value float64, timestamp, step int64) bool {
 		m := models.NewMetric(key, value, timestamp, step)

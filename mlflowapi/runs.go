@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,6 +66,7 @@ func newRunInfo(r *models.Run) runInfo {
 
 func newRun(r *models.Run) run {
 	out := run{Info: newRunInfo(r), Inputs: newRunInputs(r), Outputs: newRunOutputs(r)}
+	out.Data.Metrics, out.Data.Params = make([]metric, 0, len(r.Metrics)), make([]param, 0, len(r.Params))
 	for _, m := range r.Metrics {
 		out.Data.Metrics = append(out.Data.Metrics, newMetric(m))
 	}
@@ -182,6 +184,80 @@ type searchRunsResponse struct {
 	NextPageToken string `json:"next_page_token,omitempty"`
 }
 
+func (r *searchRunsResponse) appendJSON(b []byte) []byte {
+	b, f := object(b)
+	if len(r.Runs) > 0 {
+		b = slices.Grow(b, 1<<10*len(r.Runs))
+		b = appendList(f.name(b, "runs"), r.Runs, func(b []byte, r run) []byte { return r.appendJSON(b) })
+	}
+	if r.NextPageToken != "" {
+		b = f.text(b, "next_page_token", r.NextPageToken)
+	}
+	return append(b, '}')
+}
+
+func (r *runResponse) appendJSON(b []byte) []byte {
+	return append(r.Run.appendJSON(append(b, `{"run":`...)), '}')
+}
+
+func (r run) appendJSON(b []byte) []byte {
+	b = r.Info.appendJSON(append(b, `{"info":`...))
+	b = r.Data.appendJSON(append(b, `,"data":`...))
+	b = append(b, `,"inputs":`...)
+	if len(r.Inputs.ModelInputs)+len(r.Inputs.DatasetInputs) == 0 {
+		b = append(b, "{}"...)
+	} else {
+		b = appendMarshaled(b, r.Inputs)
+	}
+	if o := r.Outputs; o != nil {
+		b = append(b, `,"outputs":`...)
+		if len(o.ModelOutputs) == 0 {
+			b = append(b, "{}"...)
+		} else {
+			b = appendMarshaled(b, o)
+		}
+	}
+	return append(b, '}')
+}
+
+func (i runInfo) appendJSON(b []byte) []byte {
+	b, f := object(b)
+	b = f.text(b, "run_uuid", i.RunUUID)
+	b = f.text(b, "experiment_id", i.ExperimentID)
+	b = f.optionalText(b, "run_name", i.RunName)
+	b = f.optionalText(b, "user_id", i.UserID)
+	b = f.text(b, "status", string(i.Status))
+	b = f.optionalNumber(b, "start_time", i.StartTime)
+	b = f.optionalNumber(b, "end_time", i.EndTime)
+	b = f.optionalText(b, "artifact_uri", i.ArtifactURI)
+	b = f.text(b, "lifecycle_stage", string(i.LifecycleStage))
+	b = f.text(b, "run_id", i.RunID)
+	return append(b, '}')
+}
+
+func (d runData) appendJSON(b []byte) []byte {
+	b, f := object(b)
+	if len(d.Metrics) > 0 {
+		b = appendList(f.name(b, "metrics"), d.Metrics, func(b []byte, m metric) []byte { return m.appendJSON(b) })
+	}
+	if len(d.Params) > 0 {
+		b = appendList(f.name(b, "params"), d.Params, func(b []byte, p param) []byte { return appendTag(b, tag(p)) })
+	}
+	if len(d.Tags) > 0 {
+		b = appendList(f.name(b, "tags"), d.Tags, appendTag)
+	}
+	return append(b, '}')
+}
+
+func (m metric) appendJSON(b []byte) []byte {
+	b, f := object(b)
+	b = f.text(b, "key", m.Key)
+	b = appendDouble(f.name(b, "value"), float64(m.Value))
+	b = f.number(b, "timestamp", m.Timestamp)
+	b = f.number(b, "step", m.Step)
+	return append(b, '}')
+}
+
 const defaultRunResults = 1000
 
 func (a *API) searchRuns(ctx context.Context, req *searchRunsRequest) (*searchRunsResponse, error) {
@@ -198,7 +274,7 @@ func (a *API) searchRuns(ctx context.Context, req *searchRunsRequest) (*searchRu
 	if err != nil {
 		return nil, err
 	}
-	resp := &searchRunsResponse{}
+	resp := &searchRunsResponse{Runs: make([]run, 0, len(found))}
 	for _, r := range found {
 		out := newRun(r)
 		out.Inputs.ModelInputs = nil // a search leaves them out, as MLflow's does

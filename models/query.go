@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"database/sql"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"greenroom/search"
 )
@@ -41,9 +44,14 @@ func (q *query) add(text string, args ...any) *query {
 	return q
 }
 
-// each runs a query and calls fn with each of its rows.
+// each runs a query and calls fn with each of its rows. PostgreSQL plans it for the values at hand: what users search for takes any
+// shape, and a plan for all values of a shape is slow for most.
 func (t *tx) each(q *query, fn func(*sql.Rows) error) error {
-	rows, err := t.Raw(q.text.String(), q.args...).Rows()
+	text, args := q.numbered()
+	if t.s.dialect == search.PostgreSQL {
+		args = append([]any{pgx.QueryExecModeCacheDescribe}, args...)
+	}
+	rows, err := t.Statement.ConnPool.QueryContext(t.Statement.Context, text, args...)
 	if err != nil {
 		return err
 	}
@@ -54,6 +62,31 @@ func (t *tx) each(q *query, fn func(*sql.Rows) error) error {
 		}
 	}
 	return rows.Err()
+}
+
+// numbered is the query as the drivers take it: a parameter is $1, and a list one for each of its values.
+func (q *query) numbered() (text string, args []any) {
+	parts := strings.Split(q.text.String(), "?")
+	var b strings.Builder
+	for i, part := range parts {
+		b.WriteString(part)
+		if i == len(q.args) {
+			break
+		}
+		list := reflect.ValueOf(q.args[i])
+		if list.Kind() != reflect.Slice {
+			args = append(args, q.args[i])
+			fmt.Fprint(&b, "$", len(args))
+			continue
+		}
+		for j := range list.Len() {
+			b.WriteString([]string{"(", ", "}[min(j, 1)])
+			args = append(args, list.Index(j).Interface())
+			fmt.Fprint(&b, "$", len(args))
+		}
+		b.WriteString(")")
+	}
+	return b.String(), args
 }
 
 // eachPlain runs a query without gorm, for what has many rows: the parameter is $1. It calls fn with the values of each row, which are

@@ -62,55 +62,57 @@ func (r recorded) ask(s *Store) ([]string, error) {
 	if r.Filter != nil {
 		filter = *r.Filter
 	}
-	where, err := schema.Where(s.dialect, filter)
-	if r.Datasets != nil {
-		var datasets []DatasetFilter
-		for _, ds := range r.Datasets {
-			datasets = append(datasets, DatasetFilter{ds.Name, ds.Digest})
-		}
-		where, err = loggedModelWhere(s.dialect, filter, datasets)
-	}
+	q, err := r.query(s.dialect, schema, filter)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := r.orderBy(s.dialect, schema)
-	if err != nil {
-		return nil, err
-	}
-	order := search.Sort(keys)
-	if where.SQL != "" {
-		base += " AND " + where.SQL
+	order := search.Sort(q.Order)
+	if q.Where.SQL != "" {
+		base += " AND " + q.Where.SQL
 	}
 	var ids []string
-	return ids, s.read.Raw(from+" WHERE "+base+" ORDER BY "+order.SQL, append(where.Args, order.Args...)...).Scan(&ids).Error
+	args := slices.Concat(q.Joins.Args, q.Where.Args, order.Args)
+	return ids, s.read.Raw(from+q.Joins.SQL+" WHERE "+base+" ORDER BY "+order.SQL, args...).Scan(&ids).Error
 }
 
-func (r recorded) orderBy(d search.Dialect, schema *search.Schema) ([]search.Key, error) {
-	if r.Entity == "logged_models" {
-		var items []struct {
-			Field     string `json:"field_name"`
-			Ascending *bool
-			Name      string `json:"dataset_name"`
-			Digest    string `json:"dataset_digest"`
-		}
+func (r recorded) query(d search.Dialect, schema *search.Schema, filter string) (q search.Query, err error) {
+	if r.Entity != "logged_models" {
+		var items []string
 		if r.Order != nil {
 			if err := json.Unmarshal(r.Order, &items); err != nil {
-				return nil, err
+				return q, err
 			}
 		}
-		var keys []LoggedModelOrder
-		for _, it := range items {
-			keys = append(keys, LoggedModelOrder{it.Field, it.Ascending != nil && !*it.Ascending, it.Name, it.Digest})
-		}
-		return loggedModelOrderBy(d, keys)
+		return schema.Query(d, filter, items)
 	}
-	var items []string
+	var datasets []DatasetFilter
+	for _, ds := range r.Datasets {
+		datasets = append(datasets, DatasetFilter{ds.Name, ds.Digest})
+	}
+	if q.Where, err = loggedModelWhere(d, filter, datasets); err != nil {
+		return q, err
+	}
+	q.Order, err = r.orderBy(d)
+	return q, err
+}
+
+func (r recorded) orderBy(d search.Dialect) ([]search.Key, error) {
+	var items []struct {
+		Field     string `json:"field_name"`
+		Ascending *bool
+		Name      string `json:"dataset_name"`
+		Digest    string `json:"dataset_digest"`
+	}
 	if r.Order != nil {
 		if err := json.Unmarshal(r.Order, &items); err != nil {
 			return nil, err
 		}
 	}
-	return schema.OrderBy(d, items)
+	var keys []LoggedModelOrder
+	for _, it := range items {
+		keys = append(keys, LoggedModelOrder{it.Field, it.Ascending != nil && !*it.Ascending, it.Name, it.Digest})
+	}
+	return loggedModelOrderBy(d, keys)
 }
 
 // searchRows fills a new store with the rows that the record was made with.

@@ -129,7 +129,7 @@ func (s *Store) connect(target Target) (err error) {
 		return errors.Join(err, writer.Close())
 	}
 	s.groups = &groups{db: s.write, pool: writer, time: groupTime}
-	reader, err := openSQLite(target.DSN + "&_pragma=cache_size(-65536)")
+	reader, err := openSQLite(target.DSN)
 	if err != nil {
 		return err
 	}
