@@ -66,10 +66,9 @@ func (s *Store) ModelVersionByAlias(ctx context.Context, name, alias string) (v 
 	if err := checkAlias(alias); err != nil {
 		return nil, err
 	}
-	err = s.look(ctx, func(t *tx) error {
-		v, err = t.pickVersion(`JOIN registered_model_aliases pointer ON pointer.workspace = model_versions.workspace AND pointer.name = model_versions.name
-			AND pointer.version = model_versions.version WHERE pointer.workspace = $1 AND pointer.name = $2 AND pointer.alias = $3 AND model_versions.current_stage <> $4`,
-			workspace, name, alias, stageDeleted)
+	err = s.glance(ctx, func(ctx context.Context, db queryer) error {
+		v, err = pickVersion(ctx, db, s.dialect, "WHERE model_versions.workspace = '"+workspace+"' AND model_versions.name = $1 AND model_versions.current_stage <> '"+string(stageDeleted)+
+			"' AND model_versions.version = (SELECT version FROM registered_model_aliases WHERE workspace = '"+workspace+"' AND name = $1 AND alias = $2)", name, alias)
 		return err
 	})
 	if v != nil || err != nil {

@@ -94,8 +94,9 @@ func (s *Store) LatestVersions(ctx context.Context, name string, stageNames []st
 	}
 	if len(wanted) == 1 {
 		var v *ModelVersion
-		err := s.look(ctx, func(t *tx) (err error) {
-			v, err = t.newestOf(name, wanted[0])
+		err := s.glance(ctx, func(ctx context.Context, db queryer) (err error) {
+			v, err = pickVersion(ctx, db, s.dialect, "WHERE model_versions.workspace = '"+workspace+"' AND model_versions.name = $1 AND model_versions.current_stage = $2 ORDER BY model_versions.version DESC LIMIT 1",
+				name, wanted[0])
 			return err
 		})
 		if v != nil || err != nil {
@@ -107,12 +108,6 @@ func (s *Store) LatestVersions(ctx context.Context, name string, stageNames []st
 		return err
 	})
 	return latest, err
-}
-
-// newestOf is the highest version in a stage, nil if there is none.
-func (t *tx) newestOf(name string, stage Stage) (*ModelVersion, error) {
-	return t.pickVersion("WHERE model_versions.workspace = $1 AND model_versions.name = $2 AND model_versions.current_stage = $3 ORDER BY model_versions.version DESC LIMIT 1",
-		workspace, name, stage)
 }
 
 func (t *tx) latestVersionsWithAliases(name string, wanted []Stage) ([]*ModelVersion, error) {

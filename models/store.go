@@ -180,12 +180,7 @@ func (s *Store) connected(ctx context.Context, db *gorm.DB, fn func(*gorm.DB) er
 	if err != nil {
 		return err
 	}
-	wait, cancel := context.WithTimeout(ctx, connWait)
-	defer cancel()
-	conn, err := pool.Conn(wait)
-	if err != nil && ctx.Err() == nil && wait.Err() != nil {
-		return errors.Join(noConnection(), err)
-	}
+	conn, err := s.conn(ctx, pool)
 	if err != nil {
 		return err
 	}
@@ -196,6 +191,20 @@ func (s *Store) connected(ctx context.Context, db *gorm.DB, fn func(*gorm.DB) er
 
 func noConnection() error {
 	return &Error{TemporarilyUnavailable, "The server has no connection to the database to spare; try again."}
+}
+
+// conn takes a connection out of a pool.
+func (s *Store) conn(ctx context.Context, pool *sql.DB) (*sql.Conn, error) {
+	if s.dialect == search.SQLite {
+		return pool.Conn(ctx)
+	}
+	wait, cancel := context.WithTimeout(ctx, connWait)
+	defer cancel()
+	conn, err := pool.Conn(wait)
+	if err != nil && ctx.Err() == nil && wait.Err() != nil {
+		err = errors.Join(noConnection(), err)
+	}
+	return conn, err
 }
 
 // tx is one transaction; now is its one time, in milliseconds.
@@ -280,6 +289,29 @@ func (s *Store) look(ctx context.Context, fn func(*tx) error) error {
 	return explain(s.connected(ctx, s.read, func(db *gorm.DB) error {
 		return fn(&tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)})
 	}))
+}
+
+// queryer runs queries: a pool, a connection or a transaction.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// glance is look without gorm, for what is asked most often. SQLite does not break the query off when ctx ends: to watch for
+// that costs as much as to find a row.
+func (s *Store) glance(ctx context.Context, fn func(context.Context, queryer) error) error {
+	pool, err := s.read.DB()
+	if err != nil {
+		return err
+	}
+	conn, err := s.conn(ctx, pool)
+	if err != nil {
+		return explain(err)
+	}
+	defer conn.Close()
+	if s.dialect == search.SQLite {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return explain(fn(ctx, conn))
 }
 
 // forUpdate is the SQL that locks the selected rows until the transaction ends; SQLite has one writer anyway.
