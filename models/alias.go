@@ -26,19 +26,17 @@ func (s *Store) SetAlias(ctx context.Context, name, alias string, version int64)
 	if versionAlias.MatchString(alias) {
 		return invalid("Version alias name '%s' is reserved.", alias)
 	}
+	var before *int64
+	pointer := question{"SELECT version FROM registered_model_aliases WHERE workspace = $1 AND name = $2 AND alias = $3", []any{workspace, name, alias},
+		func(row scanner) error { return row.Scan(&before) }}
 	return s.changeVersion(ctx, name, version, func(t *tx, _ *ModelVersion) error {
-		before, had, err := pickOne[int64](t, "SELECT version FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?", workspace, name, alias)
-		if err != nil {
-			return err
-		}
 		t.note("alias", alias)
-		if had {
-			t.noteMove("version", before, version)
+		if before != nil {
+			t.noteMove("version", *before, version)
 		}
-		_, err = t.exec(`INSERT INTO registered_model_aliases (alias, version, name, workspace) VALUES (?, ?, ?, ?)
+		return t.queue(`INSERT INTO registered_model_aliases (alias, version, name, workspace) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (workspace, name, alias) DO UPDATE SET version = excluded.version`, alias, version, name, workspace)
-		return err
-	})
+	}, pointer)
 }
 
 // DeleteAlias removes an alias; one that does not exist is no error.
@@ -67,8 +65,8 @@ func (s *Store) ModelVersionByAlias(ctx context.Context, name, alias string) (v 
 		return nil, err
 	}
 	err = s.glance(ctx, func(ctx context.Context, db queryer) error {
-		v, err = pickVersion(ctx, db, s.dialect, "WHERE model_versions.workspace = '"+workspace+"' AND model_versions.name = $1 AND model_versions.current_stage <> '"+string(stageDeleted)+
-			"' AND model_versions.version = (SELECT version FROM registered_model_aliases WHERE workspace = '"+workspace+"' AND name = $1 AND alias = $2)", name, alias)
+		v, err = pickVersion(ctx, db, versionQuery(s.dialect, versionOfModel+"AND model_versions.version = (SELECT version FROM registered_model_aliases WHERE workspace = '"+workspace+"' AND name = $1 AND alias = $2)"),
+			[]any{name, alias})
 		return err
 	})
 	if v != nil || err != nil {

@@ -246,8 +246,8 @@ func (t *tx) record(a Audit, outcome AuditOutcome) (AuditEntry, error) {
 	if t.by.UserID != 0 {
 		e.UserID = &t.by.UserID
 	}
-	_, err = t.exec("INSERT INTO greenroom_audit ("+auditColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		e.ID, e.At, e.UserID, e.UserName, e.Credential, e.Action, e.Object, e.Outcome, e.Detail, e.RequestID, e.Address)
+	err = t.queue("INSERT INTO greenroom_audit ("+auditColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+		e.ID, e.At, e.UserID, e.UserName, e.Credential, e.Action, e.Object, string(e.Outcome), string(e.Detail), e.RequestID, e.Address)
 	if err != nil {
 		return AuditEntry{}, fmt.Errorf("record in the audit log: %w", err)
 	}

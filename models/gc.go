@@ -130,7 +130,7 @@ func (s *Store) MarkGarbage(ctx context.Context, f GarbageFilter, items []Garbag
 		}
 		var late []Kept
 		err := s.update(ctx, func(t *tx) error {
-			if err := t.lockGarbage(false); err != nil {
+			if err := t.lockGarbage(); err != nil {
 				return err
 			}
 			found, keptNow, err := t.garbage(f.of(part), true)
@@ -158,16 +158,12 @@ func (s *Store) MarkGarbage(ctx context.Context, f GarbageFilter, items []Garbag
 // garbageLock is the number of the advisory lock that keeps versions from being registered while garbage is marked.
 const garbageLock = 0x67726763
 
-// lockGarbage makes marks and registrations, which share the lock, wait for each other on PostgreSQL; SQLite has one writer anyway.
-func (t *tx) lockGarbage(shared bool) error {
+// lockGarbage makes marks and registrations, which share the lock by keepGarbage, wait for each other on PostgreSQL; SQLite has one writer anyway.
+func (t *tx) lockGarbage() error {
 	if t.s.dialect != search.PostgreSQL {
 		return nil
 	}
-	lock := "SELECT pg_advisory_xact_lock(?)"
-	if shared {
-		lock = "SELECT pg_advisory_xact_lock_shared(?)"
-	}
-	_, err := t.exec(lock, garbageLock)
+	_, err := t.exec("SELECT pg_advisory_xact_lock(?)", garbageLock)
 	return err
 }
 
@@ -222,12 +218,14 @@ func (t *tx) requireUnmarked(kind GarbageKind, id string, experiment int64) erro
 	return err
 }
 
+const marksQuery = "SELECT kind, id FROM greenroom_gc ORDER BY CASE kind WHEN 'experiment' THEN 1 ELSE 0 END, marked_at, id"
+
 // marks are the kinds and ids of what is marked, experiments last.
 func (t *tx) marks() ([]Garbage, error) {
 	rows, err := pick[struct {
 		Kind GarbageKind
 		ID   string
-	}](t, "SELECT kind, id FROM greenroom_gc ORDER BY CASE kind WHEN 'experiment' THEN 1 ELSE 0 END, marked_at, id")
+	}](t, marksQuery)
 	items := make([]Garbage, len(rows))
 	for i, r := range rows {
 		items[i] = Garbage{Kind: r.Kind, ID: r.ID}
@@ -277,10 +275,20 @@ type markedRows struct {
 	*garbageRows
 }
 
-// markedRows is nil if nothing is marked.
-func (t *tx) markedRows() (*markedRows, error) {
-	marks, err := t.marks()
-	if err != nil || len(marks) == 0 {
+// keepGarbage keeps versions from being registered while garbage is marked, and gives what is marked; nil if nothing is.
+func (t *tx) keepGarbage() (*markedRows, error) {
+	var marks []Garbage
+	questions := []question{{marksQuery, nil, func(row scanner) error {
+		var g Garbage
+		err := row.Scan((*string)(&g.Kind), &g.ID)
+		marks = append(marks, g)
+		return err
+	}}}
+	if t.s.dialect == search.PostgreSQL {
+		lock := question{"SELECT 1 FROM pg_advisory_xact_lock_shared($1)", []any{garbageLock}, func(scanner) error { return nil }}
+		questions = append([]question{lock}, questions...)
+	}
+	if err := t.ask(questions...); err != nil || len(marks) == 0 {
 		return nil, err
 	}
 	rows, err := t.garbageRows(GarbageFilter{}.of(marks), "")

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -132,10 +131,7 @@ func (o Options) checkNewVersion(n *NewModelVersion) error {
 }
 
 func (t *tx) createVersion(n NewModelVersion) (*ModelVersion, error) {
-	if err := t.lockGarbage(true); err != nil {
-		return nil, err
-	}
-	marked, err := t.markedRows() // before the origin: what is deleted for good in between is not found there
+	marked, err := t.keepGarbage() // before the origin: what is deleted for good in between is not found there
 	if err != nil {
 		return nil, err
 	}
@@ -146,17 +142,23 @@ func (t *tx) createVersion(n NewModelVersion) (*ModelVersion, error) {
 	if err := t.checkNotGarbage(n, origin, marked); err != nil {
 		return nil, err
 	}
-	if _, err := t.lockModel(n.Name); err != nil {
-		return nil, err
-	}
 	fingerprint := n.fingerprint(origin)
-	if v, err := t.repeatedCreation(n.Name, fingerprint); v != nil || err != nil {
-		t.changesNothing()
-		return v, err
-	}
-	version, _, err := pickOne[int64](t, "SELECT COALESCE(max(version), 0) + 1 FROM model_versions WHERE workspace = ? AND name = ?", workspace, n.Name)
+	var found bool
+	var repeated *int64
+	var version int64
+	err = t.ask(t.locking(n.Name, &found), t.repeatedCreation(fingerprint, &repeated),
+		question{"SELECT COALESCE(max(version), 0) + 1 FROM model_versions WHERE workspace = $1 AND name = $2", []any{workspace, n.Name}, func(row scanner) error { return row.Scan(&version) }})
 	if err != nil {
 		return nil, err
+	}
+	if !found {
+		return nil, modelNameNotFound(n.Name)
+	}
+	if repeated != nil {
+		if v, err := t.modelVersion(n.Name, *repeated); !isNotFound(err) {
+			t.changesNothing()
+			return v, err
+		}
 	}
 	t.about("registered model '%s' version %d", n.Name, version)
 	t.noteSource(n.Source)
@@ -171,8 +173,8 @@ func (t *tx) createVersion(n NewModelVersion) (*ModelVersion, error) {
 		Name: n.Name, Version: version, CreationTime: &t.now, LastUpdatedTime: &t.now, Description: &n.Description, CurrentStage: StageNone,
 		Source: &origin.source, StorageLocation: &origin.storage, RunID: origin.runID, Status: &status, RunLink: &n.RunLink, Tags: n.Tags,
 	}
-	_, err = t.exec(`INSERT INTO model_versions (name, version, creation_time, last_updated_time, description, current_stage, source, storage_location, run_id, status, run_link, workspace)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, v.Name, v.Version, t.now, t.now, n.Description, v.CurrentStage, origin.source, origin.storage, origin.runID, status, n.RunLink, workspace)
+	err = t.queue(`INSERT INTO model_versions (name, version, creation_time, last_updated_time, description, current_stage, source, storage_location, run_id, status, run_link, workspace)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`, v.Name, v.Version, t.now, t.now, n.Description, string(v.CurrentStage), origin.source, origin.storage, origin.runID, status, n.RunLink, workspace)
 	if err != nil {
 		return nil, err
 	}
@@ -203,24 +205,19 @@ func (n NewModelVersion) fingerprint(o *origin) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// repeatedCreation gives the version that the same request made within the window, nil if there is none or it was deleted.
-func (t *tx) repeatedCreation(name, fingerprint string) (*ModelVersion, error) {
-	_, err := t.exec("DELETE FROM greenroom_version_creations WHERE name = ? AND created_at <= ?", name, t.now-creationWindow.Milliseconds())
-	if err != nil {
-		return nil, err
-	}
-	version, ok, err := pickOne[int64](t, `SELECT made.version FROM greenroom_version_creations made JOIN model_versions v ON v.workspace = ? AND v.name = made.name AND v.version = made.version
-		WHERE made.fingerprint = ? AND v.current_stage <> ?`, workspace, fingerprint, stageDeleted)
-	if err != nil || !ok {
-		return nil, err
-	}
-	return t.modelVersion(name, version)
+// repeatedCreation asks for the version that the same request made within the window. It may be deleted by now.
+func (t *tx) repeatedCreation(fingerprint string, version **int64) question {
+	return question{"SELECT version FROM greenroom_version_creations WHERE fingerprint = $1 AND created_at > $2",
+		[]any{fingerprint, t.now - creationWindow.Milliseconds()}, func(row scanner) error { return row.Scan(version) }}
 }
 
 func (t *tx) rememberCreation(fingerprint, name string, version int64) error {
-	_, err := t.exec(`INSERT INTO greenroom_version_creations (fingerprint, name, version, created_at) VALUES (?, ?, ?, ?)
+	err := t.queue("DELETE FROM greenroom_version_creations WHERE name = $1 AND created_at <= $2", name, t.now-creationWindow.Milliseconds())
+	if err != nil {
+		return err
+	}
+	return t.queue(`INSERT INTO greenroom_version_creations (fingerprint, name, version, created_at) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (fingerprint) DO UPDATE SET version = excluded.version, created_at = excluded.created_at`, fingerprint, name, version, t.now)
-	return err
 }
 
 // forgetCreations makes the next request under the name a new one, whatever came before.
@@ -342,25 +339,35 @@ func (s *Store) DeleteModelVersionTag(ctx context.Context, name string, version 
 	})
 }
 
-// changeVersion runs fn on a version while its model is locked.
-func (s *Store) changeVersion(ctx context.Context, name string, version int64, fn func(*tx, *ModelVersion) error) error {
+// changeVersion runs fn on a version while its model is locked, after also has been asked.
+func (s *Store) changeVersion(ctx context.Context, name string, version int64, fn func(*tx, *ModelVersion) error, also ...question) error {
 	if err := checkModelName("name", name); err != nil {
 		return err
 	}
+	if !fitsVersion(version) {
+		return versionNotFound(name, version)
+	}
 	return s.update(ctx, func(t *tx) error {
-		if _, err := t.lockModel(name); isNotFound(err) {
-			return versionNotFound(name, version)
-		} else if err != nil {
+		var found bool
+		var v *ModelVersion
+		query, args := versionByNumber(s.dialect, name, version)
+		err := t.ask(append([]question{t.locking(name, &found), {query, args, func(row scanner) (err error) {
+			v, err = scanVersion(row)
 			return err
-		}
-		v, err := t.modelVersion(name, version)
+		}}}, also...)...)
 		if err != nil {
 			return err
+		}
+		if v == nil {
+			return versionNotFound(name, version)
 		}
 		t.about("registered model '%s' version %d", name, version)
 		return fn(t, v)
 	})
 }
+
+// fitsVersion tells whether the column has place for a version.
+func fitsVersion(version int64) bool { return math.MinInt32 <= version && version <= math.MaxInt32 }
 
 // modelVersion reads a version with its tags and aliases.
 func (t *tx) modelVersion(name string, version int64) (*ModelVersion, error) {
@@ -368,43 +375,40 @@ func (t *tx) modelVersion(name string, version int64) (*ModelVersion, error) {
 }
 
 func modelVersion(ctx context.Context, db queryer, dialect search.Dialect, name string, version int64) (*ModelVersion, error) {
-	if version > math.MaxInt32 || version < math.MinInt32 { // beyond the column
+	if !fitsVersion(version) {
 		return nil, versionNotFound(name, version)
 	}
-	v, err := pickVersion(ctx, db, dialect, "WHERE model_versions.workspace = '"+workspace+"' AND model_versions.name = $1 AND model_versions.version = $2 AND model_versions.current_stage <> '"+string(stageDeleted)+"'",
-		name, version)
+	query, args := versionByNumber(dialect, name, version)
+	v, err := pickVersion(ctx, db, query, args)
 	if v == nil && err == nil {
 		err = versionNotFound(name, version)
 	}
 	return v, err
 }
 
-// pickVersion reads the first version that the end of a query, from its WHERE or JOIN on, selects from model_versions, with
-// tags and aliases; nil if there is none.
-func (t *tx) pickVersion(rest string, args ...any) (*ModelVersion, error) {
-	return pickVersion(t.Statement.Context, t.Statement.ConnPool, t.s.dialect, rest, args...)
+// versionOfModel begins the end of a query of versions.
+const versionOfModel = "WHERE model_versions.workspace = '" + workspace + "' AND model_versions.current_stage <> '" + string(stageDeleted) + "' AND model_versions.name = $1 "
+
+func versionByNumber(dialect search.Dialect, name string, version int64) (query string, args []any) {
+	return versionQuery(dialect, versionOfModel+"AND model_versions.version = $2"), []any{name, version}
 }
 
-// pickVersion is one statement without gorm, as it is what most requests of a registry ask for. The row comes as one text,
-// a JSON array: drivers take several times as long over 15 columns.
-func pickVersion(ctx context.Context, db queryer, dialect search.Dialect, rest string, args ...any) (*ModelVersion, error) {
+// versionQuery selects versions with tags and aliases from model_versions, by the end of a query from its WHERE on, for scanVersion.
+// A row comes as one text, a JSON array: drivers take several times as long over 15 columns.
+func versionQuery(dialect search.Dialect, where string) string {
 	row, list, tags, aliases := "json_array(", "json(", "json_group_array(json_array(key, value))", "json_group_array(alias)"
 	if dialect == search.PostgreSQL {
 		row, list, tags, aliases = "json_build_array(", "(", "json_agg(json_build_array(key, value))", "json_agg(alias)"
 	}
-	const ofVersion = ".workspace = model_versions.workspace AND o.name = model_versions.name AND o.version = model_versions.version)"
-	rows, err := db.QueryContext(ctx, "SELECT CAST("+row+modelVersionColumns+
-		", "+list+"(SELECT "+tags+" FROM model_version_tags o WHERE o"+ofVersion+
-		"), "+list+"(SELECT "+aliases+" FROM registered_model_aliases o WHERE o"+ofVersion+")) AS text) FROM model_versions "+rest, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	if !rows.Next() {
-		return nil, rows.Err()
-	}
-	var text sql.RawBytes
-	if err := rows.Scan(&text); err != nil {
+	const ofVersion = ".workspace = model_versions.workspace AND o.name = model_versions.name AND o.version = model_versions.version"
+	return "SELECT CAST(" + row + modelVersionColumns +
+		", " + list + "(SELECT " + tags + " FROM model_version_tags o WHERE o" + ofVersion +
+		")), " + list + "(SELECT " + aliases + " FROM registered_model_aliases o WHERE o" + ofVersion + "))) AS text) FROM model_versions " + where
+}
+
+func scanVersion(row scanner) (*ModelVersion, error) {
+	var text []byte
+	if err := row.Scan(&text); err != nil {
 		return nil, err
 	}
 	v := &ModelVersion{}
@@ -419,6 +423,20 @@ func pickVersion(ctx context.Context, db queryer, dialect search.Dialect, rest s
 	slices.SortFunc(v.Tags, func(a, b Tag) int { return cmp.Compare(a.Key, b.Key) })
 	slices.Sort(v.Aliases)
 	return v, nil
+}
+
+// pickVersion gives the first version of a versionQuery, nil if there is none. It does without gorm, as it is what most requests
+// of a registry ask for.
+func pickVersion(ctx context.Context, db queryer, query string, args []any) (*ModelVersion, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return nil, rows.Err()
+	}
+	return scanVersion(rows)
 }
 
 // ParseVersion reads a version number. One beyond 64 bits is a version that cannot exist.

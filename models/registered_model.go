@@ -260,21 +260,32 @@ func (t *tx) lockModel(name string) (*RegisteredModel, error) {
 	return t.pickModel(name, t.forUpdate())
 }
 
+// locking is lockModel for ask, which sets found if there is such a model.
+func (t *tx) locking(name string, found *bool) question {
+	return question{"SELECT 1 FROM registered_models WHERE workspace = $1 AND name = $2" + t.forUpdate(), []any{workspace, name}, func(row scanner) error {
+		*found = true
+		return row.Scan(new(int))
+	}}
+}
+
 func (t *tx) pickModel(name, lock string) (*RegisteredModel, error) {
 	m, ok, err := pickOne[RegisteredModel](t, "SELECT "+registeredModelColumns+" FROM registered_models WHERE workspace = ? AND name = ?"+lock, workspace, name)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return nil, notFound("Registered Model with name=%s not found", name)
+		return nil, modelNameNotFound(name)
 	}
 	return &m, nil
 }
 
+func modelNameNotFound(name string) error {
+	return notFound("Registered Model with name=%s not found", name)
+}
+
 // touchModel notes that a model or one of its versions has changed.
 func (t *tx) touchModel(name string) error {
-	_, err := t.exec("UPDATE registered_models SET last_updated_time = ? WHERE workspace = ? AND name = ?", t.now, workspace, name)
-	return err
+	return t.queue("UPDATE registered_models SET last_updated_time = $1 WHERE workspace = $2 AND name = $3", t.now, workspace, name)
 }
 
 func (t *tx) setModelTags(name string, tags []Tag) error {

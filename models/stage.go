@@ -51,8 +51,8 @@ func (s *Store) TransitionStage(ctx context.Context, name string, version int64,
 			}
 			t.noteArchived(archived)
 		}
-		if _, err := t.exec("UPDATE model_versions SET current_stage = ?, last_updated_time = ? WHERE workspace = ? AND name = ? AND version = ?",
-			to, t.now, workspace, name, version); err != nil {
+		if err := t.queue("UPDATE model_versions SET current_stage = $1, last_updated_time = $2 WHERE workspace = $3 AND name = $4 AND version = $5",
+			string(to), t.now, workspace, name, version); err != nil {
 			return err
 		}
 		t.noteMove("stage", found.CurrentStage, to)
@@ -95,8 +95,8 @@ func (s *Store) LatestVersions(ctx context.Context, name string, stageNames []st
 	if len(wanted) == 1 {
 		var v *ModelVersion
 		err := s.glance(ctx, func(ctx context.Context, db queryer) (err error) {
-			v, err = pickVersion(ctx, db, s.dialect, "WHERE model_versions.workspace = '"+workspace+"' AND model_versions.name = $1 AND model_versions.current_stage = $2 ORDER BY model_versions.version DESC LIMIT 1",
-				name, wanted[0])
+			v, err = pickVersion(ctx, db, versionQuery(s.dialect, versionOfModel+"AND model_versions.current_stage = $2 ORDER BY model_versions.version DESC LIMIT 1"),
+				[]any{name, string(wanted[0])})
 			return err
 		})
 		if v != nil || err != nil {

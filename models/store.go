@@ -268,7 +268,7 @@ func (s *Store) transaction(ctx context.Context, fn func(*gorm.DB) error) error 
 	if s.groups != nil {
 		return s.groups.transaction(ctx, fn)
 	}
-	return s.connected(ctx, s.write, func(db *gorm.DB) error { return db.Transaction(fn) })
+	return s.pgTransaction(ctx, fn)
 }
 
 // view runs fn on one snapshot of the database.

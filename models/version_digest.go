@@ -31,9 +31,8 @@ func (t *tx) digestDue(n NewModelVersion, version int64) error {
 	if isPrompt(n.Tags) {
 		return nil
 	}
-	_, err := t.exec(`INSERT INTO greenroom_version_digests_due (name, version, attempts, due_at) VALUES (?, ?, 0, ?)
+	return t.queue(`INSERT INTO greenroom_version_digests_due (name, version, attempts, due_at) VALUES ($1, $2, 0, $3)
 		ON CONFLICT (name, version) DO UPDATE SET attempts = 0, due_at = excluded.due_at`, n.Name, version, t.now)
-	return err
 }
 
 // renameDigestsDue lets what is due follow a model to its new name.
