@@ -27,8 +27,11 @@ func (s *Store) SetAlias(ctx context.Context, name, alias string, version int64)
 		return invalid("Version alias name '%s' is reserved.", alias)
 	}
 	var before *int64
-	pointer := question{"SELECT version FROM registered_model_aliases WHERE workspace = $1 AND name = $2 AND alias = $3", []any{workspace, name, alias},
-		func(row scanner) error { return row.Scan(&before) }}
+	pointer := question{
+		"SELECT version FROM registered_model_aliases WHERE workspace = $1 AND name = $2 AND alias = $3",
+		[]any{workspace, name, alias},
+		func(row scanner) error { return row.Scan(&before) },
+	}
 	return s.changeVersion(ctx, name, version, func(t *tx, _ *ModelVersion) error {
 		t.note("alias", alias)
 		if before != nil {

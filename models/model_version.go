@@ -207,8 +207,11 @@ func (n NewModelVersion) fingerprint(o *origin) string {
 
 // repeatedCreation asks for the version that the same request made within the window. It may be deleted by now.
 func (t *tx) repeatedCreation(fingerprint string, version **int64) question {
-	return question{"SELECT version FROM greenroom_version_creations WHERE fingerprint = $1 AND created_at > $2",
-		[]any{fingerprint, t.now - creationWindow.Milliseconds()}, func(row scanner) error { return row.Scan(version) }}
+	return question{
+		"SELECT version FROM greenroom_version_creations WHERE fingerprint = $1 AND created_at > $2",
+		[]any{fingerprint, t.now - creationWindow.Milliseconds()},
+		func(row scanner) error { return row.Scan(version) },
+	}
 }
 
 func (t *tx) rememberCreation(fingerprint, name string, version int64) error {

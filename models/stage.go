@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"strings"
+
+	"greenroom/search"
 )
 
 // Stage is where a model version stands in its life.
@@ -95,8 +97,7 @@ func (s *Store) LatestVersions(ctx context.Context, name string, stageNames []st
 	if len(wanted) == 1 {
 		var v *ModelVersion
 		err := s.glance(ctx, func(ctx context.Context, db queryer) (err error) {
-			v, err = pickVersion(ctx, db, versionQuery(s.dialect, versionOfModel+"AND model_versions.current_stage = $2 ORDER BY model_versions.version DESC LIMIT 1"),
-				[]any{name, string(wanted[0])})
+			v, err = pickVersion(ctx, db, newestOfStage(s.dialect), []any{name, string(wanted[0])})
 			return err
 		})
 		if v != nil || err != nil {
@@ -108,6 +109,11 @@ func (s *Store) LatestVersions(ctx context.Context, name string, stageNames []st
 		return err
 	})
 	return latest, err
+}
+
+// newestOfStage asks for the highest version of a model in a stage.
+func newestOfStage(dialect search.Dialect) string {
+	return versionQuery(dialect, versionOfModel+"AND model_versions.current_stage = $2 ORDER BY model_versions.version DESC LIMIT 1")
 }
 
 func (t *tx) latestVersionsWithAliases(name string, wanted []Stage) ([]*ModelVersion, error) {
