@@ -8,11 +8,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
 	"path"
 	"slices"
+	"sync"
 	"syscall"
 )
 
@@ -24,7 +26,8 @@ const (
 	dirMode  fs.FileMode = 0o700
 	fileMode fs.FileMode = 0o600
 
-	copyBufferBytes = 128 << 10
+	copyBufferBytes = 256 << 10
+	writeBackBytes  = 8 << 20
 )
 
 // Local stores artifacts as files of a folder. All access goes through os.Root,
@@ -136,7 +139,7 @@ func wantFile(info fs.FileInfo) error {
 }
 
 // Put implements Store.
-func (l *Local) Put(ctx context.Context, p string, body io.Reader, _ int64) (Stored, error) {
+func (l *Local) Put(ctx context.Context, p string, body io.Reader, size int64) (Stored, error) {
 	clean, err := CanonicalFilePath(p)
 	if err != nil {
 		return Stored{}, err
@@ -144,7 +147,7 @@ func (l *Local) Put(ctx context.Context, p string, body io.Reader, _ int64) (Sto
 	if err := l.checkTarget(clean); err != nil {
 		return Stored{}, describe("put", clean, err)
 	}
-	f, name, stored, err := l.stage(ctx, body)
+	f, name, stored, err := l.stage(ctx, body, size)
 	if err != nil {
 		return Stored{}, describe("put", clean, err)
 	}
@@ -171,21 +174,21 @@ func (l *Local) checkTarget(clean string) error {
 
 // stage writes body to a new file in the staging folder, durably, and returns
 // it, which is locked while it is open, with its name. On error the file is gone.
-func (l *Local) stage(ctx context.Context, body io.Reader) (f *os.File, name string, stored Stored, err error) {
+func (l *Local) stage(ctx context.Context, body io.Reader, size int64) (f *os.File, name string, stored Stored, err error) {
 	f, name, err = l.createStaged()
 	if err != nil {
 		return nil, "", Stored{}, err
 	}
-	if stored, err = fill(ctx, f, body); err != nil {
+	if stored, err = fill(ctx, f, body, size); err != nil {
 		return nil, "", Stored{}, errors.Join(err, f.Close(), l.root.Remove(name))
 	}
 	return f, name, stored, nil
 }
 
-// fill writes body to a file, durably.
-func fill(ctx context.Context, f *os.File, body io.Reader) (Stored, error) {
+// fill writes body, of size bytes or UnknownSize, to a file, durably.
+func fill(ctx context.Context, f *os.File, body io.Reader, size int64) (Stored, error) {
 	sum := sha256.New()
-	if _, err := io.CopyBuffer(io.MultiWriter(f, sum), contextReader{ctx, body}, make([]byte, copyBufferBytes)); err != nil {
+	if err := copyAndSum(f, sum, contextReader{ctx, body}, size); err != nil {
 		return Stored{}, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -199,6 +202,36 @@ func fill(ctx context.Context, f *os.File, body io.Reader) (Stored, error) {
 		return Stored{}, err
 	}
 	return Stored{Size: info.Size(), ETag: etag(info), SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
+}
+
+// copyAndSum adds up each part of body while it is written and the next one is read. Of a large body the disk is given parts
+// early, so that the sync at the end has little left to wait for.
+func copyAndSum(f *os.File, sum hash.Hash, body io.Reader, size int64) error {
+	if size < 0 || size > copyBufferBytes {
+		size = copyBufferBytes
+	}
+	part, spare := make([]byte, max(size, 1)), make([]byte, max(size, 1))
+	var summing sync.WaitGroup
+	defer summing.Wait()
+	for given, written := int64(0), int64(0); ; part, spare = spare, part {
+		n, readErr := body.Read(part)
+		filled := part[:n]
+		summing.Wait()
+		summing.Go(func() { sum.Write(filled) })
+		if _, err := f.Write(filled); err != nil {
+			return err
+		}
+		switch {
+		case errors.Is(readErr, io.EOF):
+			return nil
+		case readErr != nil:
+			return readErr
+		}
+		if written += int64(n); written-given >= writeBackBytes {
+			startWriteBack(f, given, written-given)
+			given = written
+		}
+	}
 }
 
 // etag is that of a file; a rename does not change it.

@@ -118,9 +118,12 @@ func (e *env) start(ctx context.Context, p *product, engine string) (*server, er
 	return s, nil
 }
 
+// longestStart is after what time a start is given up: genuine MLflow's takes minutes on a busy machine.
+const longestStart = 10 * time.Minute
+
 // awaitAnswer polls closely, since a start may take a few hundredths of a second.
 func (s *server) awaitAnswer(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, longestStart)
 	defer cancel()
 	every := time.NewTicker(2 * time.Millisecond)
 	defer every.Stop()
