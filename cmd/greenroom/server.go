@@ -145,6 +145,7 @@ func serve(ctx context.Context, f serverFlags, stdout io.Writer, log *slog.Logge
 	digester := upkeep.NewDigester(store, stores, log)
 	defer inBackground(ctx, digester.Run, func(ctx context.Context) { sweeper.Run(ctx, upkeep.SweepEvery) })()
 
+	defer calmGC()()
 	server := &http.Server{
 		Handler:           end.handler(mlflowapi.New(store, config)),
 		ReadHeaderTimeout: headerTime,
