@@ -47,7 +47,7 @@ func (q *query) add(text string, args ...any) *query {
 // each runs a query and calls fn with each of its rows. PostgreSQL plans it for the values at hand: what users search for takes any
 // shape, and a plan for all values of a shape is slow for most.
 func (t *tx) each(q *query, fn func(*sql.Rows) error) error {
-	text, args := q.numbered()
+	text, args := q.plain(t.s.dialect)
 	if t.s.dialect == search.PostgreSQL {
 		args = append([]any{pgx.QueryExecModeCacheDescribe}, args...)
 	}
@@ -64,10 +64,19 @@ func (t *tx) each(q *query, fn func(*sql.Rows) error) error {
 	return rows.Err()
 }
 
-// numbered is the query as the drivers take it: a parameter is $1, and a list one for each of its values.
-func (q *query) numbered() (text string, args []any) {
+// plain is the query as a driver takes it: a list is a parameter for each of its values, and a parameter $1 on PostgreSQL. To SQLite
+// that is a name, which it looks up among all others.
+func (q *query) plain(d search.Dialect) (text string, args []any) {
 	parts := strings.Split(q.text.String(), "?")
 	var b strings.Builder
+	bind := func(value any) {
+		args = append(args, value)
+		if d == search.PostgreSQL {
+			fmt.Fprint(&b, "$", len(args))
+		} else {
+			b.WriteString("?")
+		}
+	}
 	for i, part := range parts {
 		b.WriteString(part)
 		if i == len(q.args) {
@@ -75,14 +84,12 @@ func (q *query) numbered() (text string, args []any) {
 		}
 		list := reflect.ValueOf(q.args[i])
 		if list.Kind() != reflect.Slice {
-			args = append(args, q.args[i])
-			fmt.Fprint(&b, "$", len(args))
+			bind(q.args[i])
 			continue
 		}
 		for j := range list.Len() {
 			b.WriteString([]string{"(", ", "}[min(j, 1)])
-			args = append(args, list.Index(j).Interface())
-			fmt.Fprint(&b, "$", len(args))
+			bind(list.Index(j).Interface())
 		}
 		b.WriteString(")")
 	}
