@@ -161,13 +161,14 @@ func (s *server) stop() error {
 	return os.RemoveAll(s.storage.dir)
 }
 
-// memory is the proportional set size of the server's processes, in bytes.
+// memory is the proportional set size of the server's processes, in bytes; of a lone one its resident set size, which does not
+// shrink when another server maps the same program.
 func (s *server) memory() (float64, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return 0, err
 	}
-	total := 0.0
+	var processes []string
 	for _, stat := range stats {
 		text, err := os.ReadFile(stat)
 		if err != nil {
@@ -178,28 +179,36 @@ func (s *server) memory() (float64, error) {
 		if len(fields) < 4 || fields[3] != strconv.Itoa(s.cmd.Process.Pid) {
 			continue
 		}
-		pss, err := proportionalSetSize(filepath.Dir(stat))
+		processes = append(processes, filepath.Dir(stat))
+	}
+	size := "Pss:"
+	if len(processes) == 1 {
+		size = "Rss:"
+	}
+	total := 0.0
+	for _, process := range processes {
+		bytes, err := setSize(process, size)
 		if err != nil {
 			return 0, err
 		}
-		total += pss
+		total += bytes
 	}
 	return total, nil
 }
 
-func proportionalSetSize(process string) (float64, error) {
+func setSize(process, name string) (bytes float64, err error) {
 	f, err := os.Open(filepath.Join(process, "smaps_rollup"))
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if fields := strings.Fields(lines.Text()); len(fields) == 3 && fields[0] == "Pss:" {
+		if fields := strings.Fields(lines.Text()); len(fields) == 3 && fields[0] == name {
 			kib, err := strconv.ParseFloat(fields[1], 64)
 			return kib * 1024, err
 		}
 	}
-	return 0, fmt.Errorf("%s has no line Pss", f.Name())
+	return 0, fmt.Errorf("%s has no line %s", f.Name(), name)
 }
 
 // cleanEnvironment is this process's environment without what would steer a server.
