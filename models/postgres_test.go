@@ -139,3 +139,19 @@ func TestUpdate_TellsToComeBackWhenAllConnectionsAreTaken(t *testing.T) {
 	err := s.update(modelstest.Anyone(t), func(*tx) error { return nil })
 	wantError(t, err, TemporarilyUnavailable, "The server has no connection to the database to spare; try again.")
 }
+
+func TestUpdate_IsDoneOnceItsCommitWasAnswered(t *testing.T) {
+	proxy, uri := modelstest.NewProxy(t, modelstest.EmptyPostgreSQL(t))
+	s := open(t, uri)
+	ctx := modelstest.Anyone(t)
+	proxy.EndAfter("COMMIT\x00") // and so before PostgreSQL says that it is ready for more
+	for range 2 {
+		if _, err := s.CreateRun(ctx, NewRun{}); err != nil {
+			t.Error(err)
+		}
+	}
+	runs, err := s.SearchRuns(ctx, []int64{0}, ActiveOnly, Page{Limit: 10})
+	if err != nil || len(runs) != 2 {
+		t.Errorf("%d runs, %v", len(runs), err)
+	}
+}

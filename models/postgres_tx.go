@@ -34,14 +34,19 @@ func (s *Store) pgTransaction(ctx context.Context, fn func(*gorm.DB) error) erro
 		if err := fn(db); err != nil {
 			return err
 		}
+		committed := false
 		p.queued.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
 			if tag.String() == "ROLLBACK" {
 				return pgx.ErrTxCommitRollback
 			}
+			committed = true
 			return nil
 		})
 		err := p.flush(ctx)
 		ended = err == nil
+		if committed { // what came after is about the connection: PostgreSQL may end it in between
+			return nil
+		}
 		return err
 	})
 }

@@ -1,6 +1,7 @@
 package modelstest
 
 import (
+	"bytes"
 	"net"
 	"net/url"
 	"sync"
@@ -16,6 +17,7 @@ type Proxy struct {
 	stalled bool
 	pairs   map[*pair]bool // those that pass bytes on
 	dead    []net.Conn     // those that do no more
+	last    []byte         // see EndAfter
 }
 
 // pair is the two sides of a connection.
@@ -90,8 +92,12 @@ func (p *Proxy) pass(both *pair, to, from net.Conn) {
 			p.mu.Unlock()
 			return
 		}
+		last := false
+		if at := bytes.Index(buffer[:n], p.last); from == both.server && p.last != nil && at >= 0 {
+			n, last, p.last = at+len(p.last), true, nil
+		}
 		p.mu.Unlock()
-		if _, err = to.Write(buffer[:n]); err != nil {
+		if _, err = to.Write(buffer[:n]); err != nil || last {
 			from.Close()
 		}
 	}
@@ -106,6 +112,13 @@ func (p *Proxy) Stall() {
 		p.dead = append(p.dead, both.client, both.server)
 	}
 	clear(p.pairs)
+}
+
+// EndAfter ends the connection on which the database next sends these bytes, right after them.
+func (p *Proxy) EndAfter(answer string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = []byte(answer)
 }
 
 // Heal lets new connections through again.
