@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // searchFields is how many params, tags and metrics each run has that is searched.
@@ -32,38 +33,54 @@ func filterAndOrder(experiment string, seeded []seededRun) (request map[string]a
 	}, best(seeded, 100)
 }
 
-// searchRuns asks one question over and over. Checked: which runs are found, in which order, with all their data.
-func searchRuns(name string, n int, question func(experiment string, seeded []seededRun) (map[string]any, []string), targets ...target) workload {
+// question is a search among an experiment's runs, and what it shall find.
+type question func(experiment string, seeded []seededRun) (request map[string]any, want []string)
+
+// searchRuns asks one question over and over.
+func searchRuns(name string, n int, q question, targets ...target) workload {
 	return workload{
 		name:    name,
 		figures: []figure{{unit: perSecond, targets: targets}},
 		peers:   []string{fasttrackml, mlflow},
 		prepare: func(ctx context.Context, s *server) (round, error) {
-			experiment, seeded, err := s.seededExperiment(ctx, n, searchFields)
+			search, err := s.searching(ctx, n, q)
 			if err != nil {
 				return nil, err
 			}
-			request, want := question(experiment, seeded)
-			body, err := json.Marshal(request)
-			if err != nil {
-				return nil, err
-			}
-			answers := repeated{check: func(answer []byte) error {
-				_, err := checkRuns(answer, want, searchFields)
-				return err
-			}}
 			return func(ctx context.Context) ([]float64, error) {
-				l, err := drive(ctx, s, 1, s.env.window, func(c *client, _, _ int) error {
-					answer, err := c.ok("POST", "runs/search", body)
-					if err != nil {
-						return err
-					}
-					return answers.verify(answer)
-				})
-				return []float64{l.perSecond()}, errors.Join(err, answers.checkOthers())
+				l, err := search(ctx, s.env.window)
+				return []float64{l.perSecond()}, err
 			}, nil
 		},
 	}
+}
+
+// searching is one client that asks a question among n runs for the length of a window. Checked: which runs are found, in which
+// order, with all their data.
+func (s *server) searching(ctx context.Context, n int, q question) (search func(ctx context.Context, window time.Duration) (load, error), err error) {
+	experiment, seeded, err := s.seededExperiment(ctx, n, searchFields)
+	if err != nil {
+		return nil, err
+	}
+	request, want := q(experiment, seeded)
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	answers := repeated{check: func(answer []byte) error {
+		_, err := checkRuns(answer, want, searchFields)
+		return err
+	}}
+	return func(ctx context.Context, window time.Duration) (load, error) {
+		l, err := drive(ctx, s, 1, window, func(c *client, _, _ int) error {
+			answer, err := c.ok("POST", "runs/search", body)
+			if err != nil {
+				return err
+			}
+			return answers.verify(answer)
+		})
+		return l, errors.Join(err, answers.checkOthers())
+	}, nil
 }
 
 type seededExperiment struct {
