@@ -141,6 +141,33 @@ func TestGroupCommit_MembersSeeEachOther(t *testing.T) {
 	}
 }
 
+func TestGroupCommit_WaitsForThoseWhoWereJustAnswered(t *testing.T) {
+	s := groupStore(t)
+	s.groups.time = time.Hour
+	s.groups.last = lastGroup{writers: 2, commit: time.Hour, ended: time.Now()}
+	written := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		err := s.update(t.Context(), func(t *tx) error {
+			defer close(written)
+			return addLine("a")(t)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-written
+	err := s.update(t.Context(), func(tx *tx) error {
+		wantLines(t, s) // nothing is committed yet
+		return addLine("b")(tx)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+	wantLines(t, s, "a", "b")
+}
+
 func TestGroupCommit_APanicIsItsOwn(t *testing.T) {
 	s := groupStore(t)
 	for _, lines := range [][]string{{"a", "b"}, {"c"}} { // in the middle, and first of a group

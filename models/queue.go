@@ -56,3 +56,9 @@ func (q *queue[T]) idle() bool {
 	q.workers--
 	return true
 }
+
+func (q *queue[T]) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}

@@ -128,7 +128,7 @@ func (s *Store) connect(target Target) (err error) {
 	if s.write, err = gorm.Open(&sqlite.Dialector{Conn: writer}, config); err != nil {
 		return errors.Join(err, writer.Close())
 	}
-	s.groups = &groups{db: s.write, pool: writer, time: groupTime}
+	s.groups = &groups{db: s.write, pool: writer, time: groupTime, arrived: make(chan struct{}, 1)}
 	reader, err := openSQLite(target.DSN)
 	if err != nil {
 		return err
