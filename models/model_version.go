@@ -253,7 +253,7 @@ func (s *Store) SearchModelVersions(ctx context.Context, page Page) (found []*Mo
 	}
 	err = s.view(ctx, func(t *tx) error {
 		rows := newQuery(" FROM model_versions WHERE model_versions.workspace = ? AND model_versions.current_stage <> ?", workspace, stageDeleted).and(t.visibleModels("model_versions.name"))
-		found, err = pickPage[ModelVersion](t, listing{modelVersionColumns, rows, where, order, nil}, page)
+		found, err = pickPage[ModelVersion](t, listing{modelVersionColumns, rows, where, order, nil, nil}, page)
 		if err != nil {
 			return err
 		}

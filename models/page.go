@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -42,6 +43,20 @@ type listing struct {
 	where   search.Clause
 	order   []search.Key
 	scope   []any // what rows depends on and the caller chose
+	lead    *lead // nil if there is none
+}
+
+// lead is a listing's way by the index that has the values of the first sort key in order.
+type lead struct {
+	*search.Lead
+	rows *query // " FROM … WHERE …", as of the listing
+	all  *query // the same of the entity alone
+}
+
+// part is a condition for some rows of a listing, which come before those of the next part.
+type part struct {
+	search.Clause
+	lead bool // they are read by way of the lead
 }
 
 // row is a record that a search reads by itself.
@@ -51,31 +66,34 @@ type row[T any] interface {
 	columns() []any
 }
 
-// pickPage reads one page of a search, by one query or, where a page begins in the middle of an order with nulls and equal
-// values, by up to three. A search too large for one statement is the user's mistake.
-func pickPage[T any, R row[T]](t *tx, l listing, p Page) ([]R, error) {
-	parts, limit, offset := []search.Clause{{}}, p.Limit, p.Offset
+// pickPage reads one page of a search, by as many queries as it has parts until the page is full. A search too large for one
+// statement is the user's mistake.
+func pickPage[T any, R row[T]](t *tx, l listing, p Page) (found []R, err error) {
+	limit, offset := p.Limit, p.Offset
+	var after []any
 	digest := ""
 	if p.Cursor != nil {
 		limit, offset = p.Limit+1, p.Cursor.Offset
 		digest = l.digest(p)
 		if p.Cursor.After != nil && p.Cursor.Search == digest {
-			values, err := p.Cursor.values(l.order)
-			if err != nil {
+			if after, err = p.Cursor.values(l.order); err != nil {
 				return nil, err
 			}
-			parts, offset = search.After(l.order, values), 0
+			offset = 0
 		}
 	}
-	var found []R
+	parts, err := l.parts(t, after, limit, offset)
+	if err != nil {
+		return nil, err
+	}
 	var last []any // the sort keys of the page's last row
 	for _, part := range parts {
 		if len(found) == limit {
 			break
 		}
 		q := l.query(t.s.dialect, part, limit-len(found), offset)
-		if n := q.bound(); n > maxBound {
-			return nil, invalid("The search compares with %d values; at most %d are possible. Name fewer experiments or datasets, or shorten the filter.", n, maxBound)
+		if err := q.check(); err != nil {
+			return nil, err
 		}
 		keys := make([]any, len(l.order))
 		err := t.each(q, func(rows *sql.Rows) error {
@@ -106,8 +124,66 @@ func pickPage[T any, R row[T]](t *tx, l listing, p Page) ([]R, error) {
 	return found, nil
 }
 
+// parts divides the rows after those with the sort keys given, or all.
+func (l listing) parts(t *tx, after []any, limit, offset int) (parts []part, err error) {
+	rest := []search.Clause{{}}
+	if after != nil {
+		rest = search.After(l.order, after)
+	}
+	if l.lead != nil && offset == 0 {
+		near, far, err := l.lead.divide(t, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range near {
+			parts = append(parts, part{c, true})
+		}
+		for i, c := range rest {
+			rest[i] = c.And(far)
+		}
+	}
+	for _, c := range rest {
+		parts = append(parts, part{c, false})
+	}
+	return parts, nil
+}
+
+// detour is how many rows of the index a search may read in vain for each row that it is to find, and how many there must be that
+// it would read without the index.
+const detour = 10
+
+// divide gives the conditions for the rows that the lead is to find, and the one for all others. Of the index it takes a bounded part:
+// the rows there may belong to others, or fail the filter.
+func (l *lead) divide(t *tx, after []any, limit int) (near []search.Clause, far search.Clause, err error) {
+	var from any
+	places := []search.Clause{{}}
+	if after != nil {
+		value, ok := after[0].(float64)
+		if !ok || math.IsInf(value, 0) {
+			return nil, far, nil // past what the index has
+		}
+		from, places = value, search.After(l.Order, after)
+	}
+	reach := l.Reach(from, limit*detour)
+	q := newQuery("SELECT (SELECT 1").add(l.all.text.String(), l.all.args...).add(" LIMIT 1 OFFSET ?), (", limit*detour).add(reach.SQL+")", reach.Args...)
+	if err := q.check(); err != nil {
+		return nil, far, err
+	}
+	var many, to any
+	if err := t.each(q, func(rows *sql.Rows) error { return rows.Scan(&many, &to) }); err != nil || many == nil {
+		return nil, far, err
+	}
+	for _, p := range places {
+		near = append(near, p.And(l.Near(to)))
+	}
+	return near, l.Far(to), nil
+}
+
 // query selects columns and sort keys of the rows for which part holds, too.
-func (l listing) query(d search.Dialect, part search.Clause, limit, offset int) *query {
+func (l listing) query(d search.Dialect, part part, limit, offset int) *query {
+	if part.lead {
+		l.rows, l.order = l.lead.rows, l.lead.Order
+	}
 	// SQLite finds the page's rows first, and then their columns: to sort, it would read those of all rows that match.
 	byID := d == search.SQLite && !l.order[0].Column
 	table, _, _ := strings.Cut(l.columns, ".")
@@ -127,7 +203,7 @@ func (l listing) query(d search.Dialect, part search.Clause, limit, offset int) 
 		again += ", " + k.By("page."+name)
 	}
 	q.add(l.rows.text.String(), l.rows.args...)
-	q.and(l.where).and(part).add(" ORDER BY "+strings.Join(by, ", ")).add(" LIMIT ? OFFSET ?", limit, offset)
+	q.and(l.where).and(part.Clause).add(" ORDER BY "+strings.Join(by, ", ")).add(" LIMIT ? OFFSET ?", limit, offset)
 	if !byID {
 		return q
 	}
@@ -181,8 +257,9 @@ func (c *Cursor) values(order []search.Key) ([]any, error) {
 // maxBound is how many values one search binds. SQLite takes 32766, PostgreSQL 65535; gorm binds each of a list's.
 const maxBound = 30_000
 
-// bound is how many values the query binds.
-func (q *query) bound() (n int) {
+// check refuses a search that binds more.
+func (q *query) check() error {
+	n := 0
 	for _, arg := range q.args {
 		if list := reflect.ValueOf(arg); list.Kind() == reflect.Slice {
 			n += list.Len()
@@ -190,7 +267,10 @@ func (q *query) bound() (n int) {
 			n++
 		}
 	}
-	return n
+	if n > maxBound {
+		return invalid("The search compares with %d values; at most %d are possible. Name fewer experiments or datasets, or shorten the filter.", n, maxBound)
+	}
+	return nil
 }
 
 // orZero reads a column that may be null into p: the zero value then.

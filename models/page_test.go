@@ -199,6 +199,97 @@ func TestCursor_OfAnotherSearchCountsRows(t *testing.T) {
 	})
 }
 
+// TestSearchRuns_OrderedByAMetricAreTheWholeResult compares pages, which are found by way of the index of values where they are small,
+// with the result as one page, which is not.
+func TestSearchRuns_OrderedByAMetricAreTheWholeResult(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx, r := modelstest.Anyone(t), rand.New(rand.NewPCG(5, 6))
+		randomRows(t, s, r, 80)
+		other := must(s.CreateExperiment(ctx, "other", "", nil))(t)
+		if err := s.write.Exec("UPDATE runs SET experiment_id = ? WHERE start_time = 2", other).Error; err != nil {
+			t.Fatal(err)
+		}
+		for _, order := range [][]string{{"metrics.m"}, {"metrics.m DESC"}, {"metrics.n DESC", "params.p", "metrics.m"}, {"metrics.none"}} {
+			for _, filter := range []string{"", "metrics.m > 0", "metrics.m != 0.1 AND params.p = 'a'", "metrics.n <= 0.1 AND metrics.m < 1e300", "status = 'RUNNING' AND params.p = 'a'", "tags.t = 'nothing'"} {
+				ids := func(p Page) (found []string, err error) {
+					runs, err := s.SearchRuns(ctx, []int64{0}, ActiveOnly, p)
+					for _, run := range runs {
+						found = append(found, run.ID)
+					}
+					return found, err
+				}
+				p := Page{Filter: filter, OrderBy: order}
+				whole := p
+				whole.Limit = 1000
+				want := must(ids(whole))(t)
+				for _, size := range []int{1, 2, 3} {
+					if got := turn(t, size, ids, p, func() {}); !slices.Equal(got, want) {
+						t.Errorf("%q, %q, pages of %d: got %d rows %v, want %d rows %v", filter, order, size, len(got), got, len(want), want)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestSearchRuns_FindsTheBestByTheIndex reads the plans of a page in the order of a metric.
+func TestSearchRuns_FindsTheBestByTheIndex(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		for _, statement := range []string{
+			`INSERT INTO runs (run_uuid, status, start_time, lifecycle_stage, artifact_uri, experiment_id)
+				WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 3000) SELECT CAST(n AS TEXT), 'FINISHED', n, 'active', '', 0 FROM counted`,
+			"INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) SELECT 'm', start_time, 1, 0, FALSE, run_uuid FROM runs",
+			"INSERT INTO params (key, value, run_uuid) SELECT 'p', 'a', run_uuid FROM runs",
+		} {
+			if err := s.write.Exec(statement).Error; err != nil {
+				t.Fatal(err)
+			}
+		}
+		explain := "EXPLAIN QUERY PLAN "
+		if s.dialect == search.PostgreSQL {
+			explain = "EXPLAIN "
+			if err := s.write.Exec("ANALYZE").Error; err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, order := range []string{"metrics.m", "metrics.m DESC"} {
+			q := must(runSchema.Query(s.dialect, "metrics.m > 0 AND params.p = 'a'", []string{order}))(t)
+			l := listRuns(q, []int64{0}, ActiveOnly, nil)
+			err := s.view(auth.With(t.Context(), auth.Anyone()), func(tx *tx) error {
+				for _, after := range [][]any{nil, {1500.0, int64(1500), "1500"}} {
+					parts, err := l.parts(tx, after, 10, 0)
+					if err != nil {
+						return err
+					}
+					if len(parts) < 2 || !parts[0].lead || parts[len(parts)-1].lead {
+						t.Fatalf("%s after %v: parts = %+v", order, after, parts)
+					}
+					for i, part := range parts {
+						if !part.lead {
+							continue
+						}
+						ties := after != nil && i == 0 // rows of one value, which are sorted
+						q := l.query(s.dialect, part, 10, 0)
+						plan, err := pick[map[string]any](tx, explain+q.text.String(), q.args...)
+						if err != nil {
+							return err
+						}
+						text := fmt.Sprint(plan)
+						sorted := strings.Contains(text, "B-TREE FOR ORDER BY") || strings.Contains(text, "Sort") && !strings.Contains(text, "Incremental Sort")
+						if !strings.Contains(text, "greenroom_latest_metrics_by_value") || sorted && !ties {
+							t.Errorf("%s: plan = %s", q.text.String(), text)
+						}
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // TestSearchRuns_FindsAPageByTheIndex reads the plans of the first page and of one far behind it.
 func TestSearchRuns_FindsAPageByTheIndex(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
@@ -215,8 +306,8 @@ func TestSearchRuns_FindsAPageByTheIndex(t *testing.T) {
 		rows := newQuery(" FROM runs WHERE runs.experiment_id IN ? AND runs.lifecycle_stage IN ?", []int64{0}, ActiveOnly.stages())
 		l := listing{columns: runColumns, rows: rows, order: order}
 		err := s.view(auth.With(t.Context(), auth.Anyone()), func(tx *tx) error {
-			for _, part := range append(search.After(order, []any{int64(100), "a"}), search.Clause{}) {
-				q := l.query(s.dialect, part, 10, 0)
+			for _, c := range append(search.After(order, []any{int64(100), "a"}), search.Clause{}) {
+				q := l.query(s.dialect, part{c, false}, 10, 0)
 				explain := "EXPLAIN QUERY PLAN "
 				if s.dialect == search.PostgreSQL {
 					explain = "EXPLAIN "
@@ -229,7 +320,7 @@ func TestSearchRuns_FindsAPageByTheIndex(t *testing.T) {
 				if !strings.Contains(text, "greenroom_runs_by_start") || strings.Contains(text, "ORDER BY") || strings.Contains(text, "Sort") {
 					t.Errorf("%s: plan = %s", q.text.String(), text)
 				}
-				if part.SQL != "" && !strings.Contains(text, "start_time") {
+				if c.SQL != "" && !strings.Contains(text, "start_time") {
 					t.Errorf("%s does not begin in the middle: plan = %s", q.text.String(), text)
 				}
 			}

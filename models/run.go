@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+
+	"greenroom/search"
 )
 
 // RunStatus is where a run stands.
@@ -262,14 +264,25 @@ func (s *Store) SearchRuns(ctx context.Context, experiments []int64, view ViewTy
 		if err != nil || len(experiments) == 0 {
 			return err
 		}
-		rows := newQuery(" FROM runs").add(q.Joins.SQL, q.Joins.Args...).add(" WHERE runs.experiment_id IN ? AND runs.lifecycle_stage IN ?", experiments, view.stages())
-		found, err = pickPage[Run](t, listing{runColumns, rows, q.Where, q.Order, []any{asked, view}}, page)
+		found, err = pickPage[Run](t, listRuns(q, experiments, view, asked), page)
 		if err != nil {
 			return err
 		}
 		return t.loadRuns(found)
 	})
 	return found, err
+}
+
+// listRuns is a search among the runs of experiments; asked are those that the caller named.
+func listRuns(q search.Query, experiments []int64, view ViewType, asked []int64) listing {
+	among := func(from search.Clause) *query {
+		return newQuery(" FROM ").add(from.SQL, from.Args...).add(" WHERE runs.experiment_id IN ? AND runs.lifecycle_stage IN ?", experiments, view.stages())
+	}
+	l := listing{runColumns, among(search.Clause{SQL: "runs" + q.Joins.SQL, Args: q.Joins.Args}), q.Where, q.Order, []any{asked, view}, nil}
+	if q.Lead != nil {
+		l.lead = &lead{q.Lead, among(q.Lead.From), among(search.Clause{SQL: "runs"})}
+	}
+	return l
 }
 
 func (t *tx) run(id string) (*Run, error) { return t.pickRun(id, "") }

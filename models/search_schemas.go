@@ -72,7 +72,8 @@ var runSchema = func() *search.Schema {
 
 	metrics := &search.Group{Name: "metric", Any: &search.Field{
 		Column: "m.value", From: "latest_metrics m WHERE m.run_uuid = runs.run_uuid", Row: "m", KeyColumn: "m.key", NaN: "m.is_nan",
-		Type: search.Double, Ops: numberOps,
+		Index: "greenroom_latest_metrics_by_value",
+		Type:  search.Double, Ops: numberOps,
 		BadValue: "Expected numeric value type for metric. Found {value}", BadOp: "Invalid comparator '{op}' not one of '{ops}",
 	}}
 	params := &search.Group{Name: "parameter", Any: &search.Field{

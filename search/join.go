@@ -13,6 +13,8 @@ type Query struct {
 	Joins Clause
 	Where Clause
 	Order []Key
+	// Lead is the same search, begun with what the first sort key is about; nil where no index has that in order.
+	Lead *Lead
 }
 
 // Query is [Schema.Where] and [Schema.OrderBy] for one statement, which looks up once what both are about.
@@ -24,14 +26,17 @@ func (s *Schema) Query(d Dialect, filter string, orderBy []string) (q Query, err
 	if q.Order, err = s.orderBy(d, orderBy, rows); err != nil {
 		return Query{}, err
 	}
-	q.Joins = rows.clause(d)
+	rows.sort()
+	q.Joins = rows.clause(d, nil, false)
+	q.Lead = rows.lead(d, q.Order)
 	return q, nil
 }
 
 // joins are the rows of other tables that a query joins.
 type joins struct {
 	rows  []*joined
-	never bool // conditions stand for themselves
+	first *joined // what to sort by first; nil for a column of the entity
+	never bool    // conditions stand for themselves
 	// count is how many conditions are about other tables, joined or not.
 	count int
 }
@@ -64,8 +69,8 @@ func (j *joins) row(f *Field, key string) *joined {
 	return r
 }
 
-// clause joins the rows that a filter needs before those to sort by. SQLite takes them in this order, PostgreSQL in any.
-func (j *joins) clause(d Dialect) (c Clause) {
+// sort puts the rows that a filter needs before those to sort by. SQLite takes them in this order, PostgreSQL in any.
+func (j *joins) sort() {
 	rank := func(r *joined) int {
 		switch {
 		case r.equal: // which most likely leaves out the most
@@ -76,19 +81,41 @@ func (j *joins) clause(d Dialect) (c Clause) {
 		return 2
 	}
 	slices.SortStableFunc(j.rows, func(a, b *joined) int { return cmp.Compare(rank(a), rank(b)) })
+}
+
+// clause joins the rows, but for one.
+func (j *joins) clause(d Dialect, but *joined, nested bool) (c Clause) {
 	for _, r := range j.rows {
-		kind := " JOIN "
-		switch {
-		case !r.filtered:
-			kind = " LEFT JOIN "
-		case d == SQLite:
-			kind = " CROSS JOIN "
+		if r == but {
+			continue
 		}
-		table, owner, _ := strings.Cut(r.field.From, " WHERE ")
-		c.SQL += kind + table + " ON " + owner + " AND " + r.field.KeyColumn + " = ?"
+		table, owner := r.field.table()
+		c.SQL += joinOn(d, table, owner+" AND "+r.field.KeyColumn+" = ?", r.filtered, nested)
 		c.Args = append(c.Args, r.key)
 	}
 	return c
+}
+
+// joinOn joins a table. Nested is that its rows are looked up for each row so far, whose order they then keep; SQLite does nothing else.
+func joinOn(d Dialect, table, on string, inner, nested bool) string {
+	kind := " JOIN "
+	switch {
+	case !inner:
+		kind = " LEFT JOIN "
+	case d == SQLite:
+		kind = " CROSS JOIN "
+	}
+	if d == PostgreSQL && nested {
+		name := table[strings.LastIndexByte(table, ' ')+1:]
+		return kind + "LATERAL (SELECT " + name + ".* FROM " + table + " WHERE " + on + " OFFSET 0) AS " + name + " ON TRUE"
+	}
+	return kind + table + " ON " + on
+}
+
+// table is the table that the field's rows are in, and the condition for those of one row of the entity.
+func (f *Field) table() (table, owner string) {
+	table, owner, _ = strings.Cut(f.From, " WHERE ")
+	return table, owner
 }
 
 // renamed is the field with another name for its row.

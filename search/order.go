@@ -139,6 +139,9 @@ func (s *Schema) order(d Dialect, items []Item, rows *joins, printed func() stri
 			continue
 		}
 		if row := rows.row(f, id.key); row != nil && item.Within == nil {
+			if len(keys) == 0 {
+				rows.first = row
+			}
 			keys = append(keys, Key{Clause{SQL: row.field.sortColumn(d, item.Desc)}, f.Type, item.Desc, false, false})
 			continue
 		}

@@ -16,6 +16,17 @@ type Clause struct {
 	Args []any
 }
 
+// And holds where both clauses do; an empty one asks for nothing.
+func (c Clause) And(other Clause) Clause {
+	switch {
+	case c.SQL == "":
+		return other
+	case other.SQL == "":
+		return c
+	}
+	return allOf(c, other)
+}
+
 // Schema is the search vocabulary of one entity. It is read only and safe for concurrent use.
 type Schema struct {
 	// Groups are what may stand before the dot, by each of its names: "metric" and "metrics" lead to the same Group.
@@ -103,6 +114,8 @@ type Field struct {
 	KeyColumn string
 	// NaN is the column in From that is true if the value is not a number; empty if there is none.
 	NaN string
+	// Index is the name of an index on KeyColumn and Column of the rows where NaN is false; empty if there is none.
+	Index string
 	// Latest picks one row of From to sort by, if there can be several: "ORDER BY … LIMIT 1".
 	Latest string
 	// Scoped limits From by the clause given to WhereWithin.

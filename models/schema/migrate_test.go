@@ -19,14 +19,14 @@ import (
 
 var options = schema.Options{ArtifactLocation: "mlflow-artifacts:/0", URI: "postgresql://ann:secret@db/mlflow"}
 
-var allPending = []string{"0001_version_creations.sql", "0002_identity.sql", "0003_audit_append_only.sql", "0004_artifacts.sql", "0005_search.sql", "0006_stages.sql"}
+var allPending = []string{"0001_version_creations.sql", "0002_identity.sql", "0003_audit_append_only.sql", "0004_artifacts.sql", "0005_search.sql", "0006_stages.sql", "0007_leaders.sql"}
 
 func TestMigrate_PreparesAnEmptyDatabase(t *testing.T) {
 	modelstest.RunEmpty(t, func(t *testing.T, uri string) {
 		db, d := modelstest.Open(t, uri)
 		wantStatus(t, db, d, schema.Status{State: schema.Empty, Pending: allPending})
 		migrate(t, db, d)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 6})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 7})
 
 		var got struct {
 			Name, Location, Stage, Workspace string
@@ -75,7 +75,7 @@ func TestMigrate_TogetherCreatesOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		db, d := modelstest.Open(t, uri)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 6})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 7})
 		wantValue(t, db, "SELECT count(*) FROM experiments", int64(1))
 		wantValue(t, db, "SELECT count(*) FROM alembic_version", int64(1))
 	})
@@ -103,7 +103,7 @@ func TestMigrate_AddsWhatADatabaseOfMLflowsLacks(t *testing.T) {
 				db, d := modelstest.Open(t, uri)
 				exec(t, db, without)
 				migrate(t, db, d)
-				wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 6})
+				wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 7})
 				wantValue(t, db, "SELECT count(*) FROM experiments", int64(1))
 			})
 		})
@@ -118,37 +118,37 @@ func TestMigrate_RefusesWhatItCannotServe(t *testing.T) {
 	}{
 		"an older revision": {
 			"UPDATE alembic_version SET version_num = 'b7e2c1a4d9f3'",
-			schema.Status{State: schema.Older, Revision: "b7e2c1a4d9f3", Level: 6},
+			schema.Status{State: schema.Older, Revision: "b7e2c1a4d9f3", Level: 7},
 			[]string{"b7e2c1a4d9f3", schema.Revision, "mlflow db upgrade postgresql://ann:xxxxx@db/mlflow", "backup"},
 		},
 		"the oldest revision": {
 			"UPDATE alembic_version SET version_num = '451aebb31d03'",
-			schema.Status{State: schema.Older, Revision: "451aebb31d03", Level: 6},
+			schema.Status{State: schema.Older, Revision: "451aebb31d03", Level: 7},
 			[]string{"451aebb31d03", "mlflow db upgrade"},
 		},
 		"a newer revision": {
 			"UPDATE alembic_version SET version_num = 'ffffffffffff'",
-			schema.Status{State: schema.Unknown, Revision: "ffffffffffff", Level: 6},
+			schema.Status{State: schema.Unknown, Revision: "ffffffffffff", Level: 7},
 			[]string{"ffffffffffff", "serves " + schema.Revision + " (MLflow 3.17)"},
 		},
 		"two revisions": {
 			"INSERT INTO alembic_version VALUES ('b7e2c1a4d9f3')",
-			schema.Status{State: schema.Unknown, Revision: "b7e2c1a4d9f3," + schema.Revision, Level: 6},
+			schema.Status{State: schema.Unknown, Revision: "b7e2c1a4d9f3," + schema.Revision, Level: 7},
 			[]string{"b7e2c1a4d9f3," + schema.Revision},
 		},
 		"no revision": {
 			"DELETE FROM alembic_version",
-			schema.Status{State: schema.Foreign, Level: 6},
+			schema.Status{State: schema.Foreign, Level: 7},
 			[]string{"no revision", "empty database"},
 		},
 		"tables without alembic_version": {
 			"DROP TABLE alembic_version",
-			schema.Status{State: schema.Foreign, Level: 6},
+			schema.Status{State: schema.Foreign, Level: 7},
 			[]string{"empty database"},
 		},
 		"a table missing": {
 			"DROP TABLE job_locks; DROP TABLE params",
-			schema.Status{State: schema.Incomplete, Revision: schema.Revision, Level: 6, Missing: []string{"params", "job_locks"}},
+			schema.Status{State: schema.Incomplete, Revision: schema.Revision, Level: 7, Missing: []string{"params", "job_locks"}},
 			[]string{"lacks the tables params, job_locks", "backup"},
 		},
 		"a newer Greenroom's tables": {
@@ -197,7 +197,7 @@ func TestMigrate_CreatesOverAFailedUpgradesLeftover(t *testing.T) {
 		db, d := modelstest.Open(t, uri)
 		exec(t, db, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
 		migrate(t, db, d)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 6})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 7})
 	})
 }
 
@@ -226,7 +226,7 @@ func TestMigrate_FailureLeavesNothingBehind(t *testing.T) {
 
 		exec(t, db, "DROP TABLE greenroom_version_creations")
 		migrate(t, db, d)
-		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 6})
+		wantStatus(t, db, d, schema.Status{State: schema.Current, Revision: schema.Revision, Level: 7})
 	})
 }
 
