@@ -60,7 +60,7 @@ func TestMigrate_LeavesAReadyDatabaseAlone(t *testing.T) {
 		exec(t, db, "UPDATE experiments SET creation_time = 1, lifecycle_stage = 'deleted', artifact_location = 's3://elsewhere'")
 		migrate(t, db, d)
 		wantValue(t, db, "SELECT count(*) FROM experiments WHERE creation_time = 1 AND lifecycle_stage = 'deleted' AND artifact_location = 's3://elsewhere'", int64(1))
-		wantValue(t, db, "SELECT count(*) FROM greenroom_migrations", int64(6))
+		wantValue(t, db, "SELECT count(*) FROM greenroom_migrations", int64(7))
 	})
 }
 
@@ -89,7 +89,7 @@ func TestMigrate_AddsWhatADatabaseOfMLflowsLacks(t *testing.T) {
 	} {
 		dropOurs.WriteString("DROP TABLE greenroom_" + name + ";")
 	}
-	dropOurs.WriteString("DROP INDEX greenroom_model_versions_live; DROP INDEX greenroom_runs_by_start; DROP INDEX greenroom_model_versions_by_stage;")
+	dropOurs.WriteString("DROP INDEX greenroom_model_versions_live; DROP INDEX greenroom_runs_by_start; DROP INDEX greenroom_model_versions_by_stage; DROP INDEX greenroom_latest_metrics_by_value;")
 	lacks := map[string]string{
 		"our tables":               dropOurs.String(),
 		"experiment 0":             "DELETE FROM experiments",
