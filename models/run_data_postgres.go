@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"gorm.io/gorm"
 
+	"greenroom/panics"
 	"greenroom/search"
 )
 
@@ -20,6 +23,8 @@ const (
 	logGroup = 64
 	// logAlone is from how many rows on a request has a statement of its own, at once: it has little to gain from company.
 	logAlone = 200
+	// lockWait is how long a statement that is shared waits for what somebody else has locked, such as a run's latest metric.
+	lockWait = 250 * time.Millisecond
 )
 
 // logging is what one request logs.
@@ -29,6 +34,15 @@ type logging struct {
 	Batch
 	done chan struct{}
 	err  error // once done
+	late bool  // lockedRuns': it waits no longer
+}
+
+func (l *logging) rows() int { return len(l.Metrics) + len(l.Params) + len(l.Tags) }
+
+// end answers the request.
+func (l *logging) end(err error) {
+	l.err = err
+	close(l.done)
 }
 
 // errParamsDiffer is how logAtOnce ends when a param has another value already: it has written nothing.
@@ -42,15 +56,17 @@ func (s *Store) fitsStatement(b Batch) bool {
 }
 
 // logAtOnce is LogBatch for what fitsStatement: in one round trip and one transaction, PostgreSQL's own around a statement,
-// which it may share with other requests. If ctx ends before that, or its turn does not come in connWait, nothing is written.
+// which it may share with other requests. If ctx ends before that, or its turn does not come in logWait, nothing is written.
 func (s *Store) logAtOnce(ctx context.Context, runID string, b Batch) error {
 	l := &logging{ctx: ctx, runID: runID, Batch: b, done: make(chan struct{})}
-	if len(b.Metrics)+len(b.Params)+len(b.Tags) >= logAlone {
-		s.logTogether(ctx, l)
-		return l.err
+	switch {
+	case s.lockedRuns.join(l):
+	case l.rows() >= logAlone:
+		s.log(ctx, logTurn{skipLocked: true}, l)
+	default:
+		s.loggings.enter(l, logStatements, s.logWaiting)
 	}
-	s.loggings.enter(l, logStatements, s.logWaiting)
-	wait, cancel := context.WithTimeout(ctx, connWait)
+	wait, cancel := context.WithTimeout(ctx, s.logWait)
 	defer cancel()
 	select {
 	case <-l.done:
@@ -58,6 +74,7 @@ func (s *Store) logAtOnce(ctx context.Context, runID string, b Batch) error {
 		if s.loggings.leave(l) {
 			return cmp.Or[error](ctx.Err(), noConnection())
 		}
+		s.lockedRuns.leave(l)
 		<-l.done
 	}
 	return l.err
@@ -72,31 +89,77 @@ func (s *Store) logWaiting() {
 				break
 			}
 		}
-		if len(group) == 1 {
-			s.logTogether(group[0].ctx, group...)
-		} else if len(group) > 1 && s.logTogether(context.Background(), group...) {
-			for _, l := range group {
-				s.logTogether(l.ctx, l)
-			}
-		}
-		for _, l := range group {
-			close(l.done)
+		if len(group) > 0 {
+			s.log(context.Background(), logTurn{skipLocked: true, lockWait: lockWait}, group...)
 		}
 	}
 }
 
-// logTogether runs one statement for some requests and settles their ends. It tells whether PostgreSQL refused it, so that nothing is written,
-// perhaps for what one of them asks.
-func (s *Store) logTogether(ctx context.Context, group ...*logging) (refused bool) {
+// logLocked runs statements that wait for a run that others have locked, until nobody wants to log to it.
+func (s *Store) logLocked(runID string) {
+	s.lockedRuns.slots <- struct{}{}
+	defer func() { <-s.lockedRuns.slots }()
+	for group := s.lockedRuns.next(runID); len(group) > 0; group = s.lockedRuns.next(runID) {
+		s.log(context.Background(), logTurn{lockWait: s.logWait}, group...)
+	}
+}
+
+// logTurn is how a statement goes about what others have locked.
+type logTurn struct {
+	skipLocked bool          // runs that are locked are left out
+	lockWait   time.Duration // how long it waits for each lock; 0 for ever
+}
+
+// log runs one statement for some requests and answers them; those whose runs are locked by others it hands over to lockedRuns.
+// If PostgreSQL refuses the statement, so that nothing is written, perhaps for what one of them asks, each has its own.
+func (s *Store) log(ctx context.Context, turn logTurn, group ...*logging) {
+	var stages map[string]LifecycleStage
+	err := panics.Caught(func() (err error) {
+		if len(group) == 1 {
+			ctx = group[0].ctx
+		}
+		stages, err = s.runLogStatement(ctx, turn, group)
+		return err
+	})
+	locked := sqlState(err) == lockNotAvailable
+	if len(group) > 1 && sqlState(err) != "" && (turn.skipLocked || !locked) {
+		for _, l := range group {
+			if !turn.skipLocked || !s.lockedRuns.join(l) {
+				s.log(ctx, turn, l)
+			}
+		}
+		return
+	}
+	for _, l := range group {
+		stage, found := stages[l.runID]
+		switch {
+		case turn.skipLocked && (locked || err == nil && !found):
+			s.lockedRuns.enter(l, s.logLocked) // which tells whether there is such a run
+		case sqlState(err) == divisionByZero:
+			l.end(errParamsDiffer)
+		case err != nil:
+			l.end(err)
+		case !found:
+			l.end(runNotFound(l.runID))
+		default:
+			l.end((&Run{ID: l.runID, LifecycleStage: stage}).requireActive())
+		}
+	}
+}
+
+// runLogStatement gives the stages of the runs that there are, and were not left out.
+func (s *Store) runLogStatement(ctx context.Context, turn logTurn, group []*logging) (stages map[string]LifecycleStage, err error) {
 	var all logRows
 	for _, l := range group {
 		all.add(l)
 	}
-	shape, args := all.arguments()
-	stages := make(map[string]LifecycleStage, len(group))
-	err := retried(ctx, func() error {
+	shape, args := all.arguments(turn.lockWait)
+	if turn.skipLocked {
+		shape |= skipsLocked
+	}
+	err = retried(ctx, func() error {
 		return s.connected(ctx, s.write, func(db *gorm.DB) error {
-			clear(stages)
+			stages = make(map[string]LifecycleStage, len(group))
 			// To the end: PostgreSQL sends the rows before it commits.
 			rows, err := db.Statement.ConnPool.QueryContext(ctx, s.logStatements[shape], args...)
 			if err != nil {
@@ -114,24 +177,13 @@ func (s *Store) logTogether(ctx context.Context, group ...*logging) (refused boo
 			return errors.Join(rows.Err(), rows.Close())
 		})
 	})
-	for _, l := range group {
-		stage, found := stages[l.runID]
-		switch {
-		case sqlState(err) == divisionByZero:
-			l.err = errParamsDiffer
-		case err != nil:
-			l.err = err
-		case !found:
-			l.err = runNotFound(l.runID)
-		default:
-			l.err = (&Run{ID: l.runID, LifecycleStage: stage}).requireActive()
-		}
-	}
-	return sqlState(err) != ""
+	return stages, err
 }
 
-// divisionByZero is how logStatement undoes itself.
-const divisionByZero = "22012"
+const (
+	divisionByZero   = "22012" // how logStatement undoes itself
+	lockNotAvailable = "55P03" // after lock_timeout
+)
 
 // logShape says what a statement that logs has to write.
 type logShape int
@@ -140,15 +192,21 @@ const (
 	logsParams logShape = 1 << iota
 	logsMetrics
 	logsTags
-	logShapes // how many there are
+	skipsLocked // runs that others have locked
+	logShapes   // how many there are
 )
 
 // logStatement is the statement that writes what requests log to active runs, as logRows.arguments gives it. Each part waits for the one
-// before, and takes its rows sorted, so that all writers lock rows in one order. It gives the stage of all runs that there are.
+// before, and takes its rows sorted, so that all writers lock rows in one order. It gives the stage of all runs that there are. The lock
+// on these is what each row's foreign key takes anyway, and the time for which it waits for one ends with the transaction.
 func logStatement(shape logShape) string {
 	const active = "run_uuid = ANY (ARRAY(SELECT run_uuid FROM run WHERE lifecycle_stage = 'active'))"
-	statement := "WITH run AS (SELECT run_uuid, lifecycle_stage FROM runs WHERE run_uuid = ANY ($1::text[]))"
-	n, before, check := 1, "", ""
+	lock := "FOR KEY SHARE"
+	if shape&skipsLocked != 0 {
+		lock += " SKIP LOCKED"
+	}
+	statement := "WITH run AS (SELECT run_uuid, lifecycle_stage FROM runs WHERE run_uuid = ANY ($1::text[]) AND (SELECT set_config('lock_timeout', $2::text, true)) IS NOT NULL " + lock + ")"
+	n, before, check := 2, "", ""
 	insert := func(name, table, columns, conflict string, types ...string) {
 		for i, kind := range types {
 			n++
@@ -204,9 +262,9 @@ func (r *logRows) add(l *logging) {
 }
 
 // arguments are those of logStatement.
-func (r *logRows) arguments() (shape logShape, args []any) {
+func (r *logRows) arguments(lockWait time.Duration) (shape logShape, args []any) {
 	slices.Sort(r.runs)
-	args = append(args, slices.Compact(r.runs))
+	args = append(args, slices.Compact(r.runs), strconv.FormatInt(lockWait.Milliseconds(), 10))
 	if len(r.params) > 0 {
 		shape |= logsParams
 		slices.SortStableFunc(r.params, compareTexts)

@@ -50,36 +50,39 @@ func TestLogTogether_EachHearsOfItsOwn(t *testing.T) {
 	if err := s.DeleteRun(ctx, deleted); err != nil {
 		t.Fatal(err)
 	}
-	group := func(batches ...logging) (ends []error, refused bool) {
+	group := func(batches ...logging) (ends []error) {
 		var all []*logging
 		for _, l := range batches {
+			l.ctx, l.done = ctx, make(chan struct{})
 			all = append(all, &l)
 		}
-		refused = s.logTogether(ctx, all...)
+		s.log(ctx, logTurn{skipLocked: true, lockWait: lockWait}, all...)
 		for _, l := range all {
+			<-l.done
 			ends = append(ends, l.err)
 		}
-		return ends, refused
+		return ends
 	}
 	written := Batch{
 		Metrics: []Metric{NewMetric("m", 2, 2, 2), NewMetric("m", 3, 1, 1)}, Params: []Param{{"p", "1"}}, Tags: []Tag{{"t", "old"}, {"t", "new"}},
 	}
 	lost := Batch{Params: []Param{{"q", "1"}}, Metrics: []Metric{NewMetric("lost", 1, 1, 1)}, Tags: []Tag{{"lost", "1"}}}
 
-	ends, refused := group(logging{runID: a, Batch: written}, logging{runID: deleted, Batch: lost}, logging{runID: "none", Batch: lost}, logging{runID: b, Batch: written})
-	if refused || ends[0] != nil || ends[3] != nil {
+	ends := group(logging{runID: a, Batch: written}, logging{runID: deleted, Batch: lost}, logging{runID: "none", Batch: lost}, logging{runID: b, Batch: written})
+	if ends[0] != nil || ends[3] != nil {
 		t.Errorf("got %v", ends)
 	}
 	wantError(t, ends[1], InvalidParameterValue, "The run "+deleted+" must be in the 'active' state. Current state is deleted.")
 	wantError(t, ends[2], ResourceDoesNotExist, "Run with id=none not found")
 
-	for _, other := range []Batch{{Params: []Param{{"p", "2"}}}, {Params: []Param{{"q", "2"}}}} {
-		ends, refused = group(logging{runID: a, Batch: lost}, logging{runID: a, Batch: other}) // another value is stored, or comes along
-		if !refused || ends[0] == nil || ends[1] == nil {
-			t.Errorf("%v: got %v", other, ends)
+	for _, other := range []string{"p", "q"} { // another value is stored, or comes along
+		refused := Batch{Params: []Param{{other, "2"}}, Metrics: lost.Metrics, Tags: lost.Tags}
+		ends = group(logging{runID: a, Batch: Batch{Params: []Param{{"q", "1"}}}}, logging{runID: b, Batch: Batch{Params: []Param{{"q", "1"}}}}, logging{runID: a, Batch: refused})
+		if ends[0] != nil || ends[1] != nil || !errors.Is(ends[2], errParamsDiffer) {
+			t.Errorf("%s: got %v", other, ends)
 		}
 	}
-	if ends, _ = group(logging{runID: a, Batch: Batch{Params: []Param{{"p", "1"}}}}); ends[0] != nil {
+	if ends = group(logging{runID: a, Batch: Batch{Params: []Param{{"p", "1"}}}}); ends[0] != nil {
 		t.Errorf("the same value again: %v", ends[0])
 	}
 	for _, id := range []string{a, b} {
@@ -90,7 +93,7 @@ func TestLogTogether_EachHearsOfItsOwn(t *testing.T) {
 		}
 		delete(tags, tagRunName)
 		got := fmt.Sprint(run.Metrics, run.Params, tags)
-		if want := fmt.Sprint([]Metric{NewMetric("m", 2, 2, 2)}, written.Params, map[string]string{"t": "new"}); got != want {
+		if want := fmt.Sprint([]Metric{NewMetric("m", 2, 2, 2)}, []Param{{"p", "1"}, {"q", "1"}}, map[string]string{"t": "new"}); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}

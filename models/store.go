@@ -61,6 +61,8 @@ type Store struct {
 	groups      *groups // of writes; nil on PostgreSQL
 	// On PostgreSQL, what is to be logged, and the statements that log.
 	loggings      queue[*logging]
+	lockedRuns    lockedRuns
+	logWait       time.Duration // connWait, but in tests
 	logStatements [logShapes]string
 	dialect       search.Dialect
 	identity      identityState
@@ -107,6 +109,7 @@ func (s *Store) connect(target Target) (err error) {
 	}
 	if target.Dialect == schema.PostgreSQL {
 		s.dialect = search.PostgreSQL
+		s.lockedRuns, s.logWait = newLockedRuns(), connWait
 		for shape := range s.logStatements {
 			s.logStatements[shape] = logStatement(logShape(shape))
 		}
@@ -191,6 +194,10 @@ func (s *Store) connected(ctx context.Context, db *gorm.DB, fn func(*gorm.DB) er
 
 func noConnection() error {
 	return &Error{TemporarilyUnavailable, "The server has no connection to the database to spare; try again."}
+}
+
+func lockedByOthers() error {
+	return &Error{TemporarilyUnavailable, "Another transaction of the database has locked what the request writes to; try again."}
 }
 
 // conn takes a connection out of a pool.
@@ -443,6 +450,8 @@ func explain(err error) error {
 	}
 	state, code := sqlState(err), sqliteCode(err)
 	switch {
+	case state == lockNotAvailable:
+		return errors.Join(lockedByOthers(), err)
 	case isDisconnect(err), strings.HasPrefix(state, "08"), strings.HasPrefix(state, "57P"), strings.HasPrefix(state, "53"),
 		code&0xff == sqliteBusy, code&0xff == sqliteIOErr, code&0xff == sqliteFull:
 		return errors.Join(&Error{TemporarilyUnavailable, "The database cannot take the request now; try again. The server's log has the cause."}, err)
