@@ -217,19 +217,24 @@ func (r rowReader) nearHistory(ctx context.Context, runID, key string, page *His
 	if err != nil || n < long {
 		return false, err
 	}
-	const others = 64
+	// Each row costs by its columns, so two are one: whether the value is NaN, or another run's.
+	const others, another = 64, 2
+	var q numbered
+	q.add("SELECT value, timestamp, step, CASE run_uuid WHEN $ THEN is_nan ELSE $ END FROM metrics WHERE key = $", runID, int64(another), key)
 	after := Point{Timestamp: math.MinInt64, Step: math.MinInt64, Value: math.Inf(-1)}
 	if page.After != nil {
 		after = *page.After
+		q.add(" AND (timestamp, step) >= ($, $)", after.Timestamp, after.Step)
 	}
+	q.add(" AND (run_uuid = $ OR rowid % $ = 0) ORDER BY timestamp, step, run_uuid, value, is_nan", runID, int64(others))
 	limit, most := page.Limit, min(8*page.Limit, nearCredit)
 	credit := most
 	var p Point
-	var own bool
-	err = r.each(ctx, "SELECT "+pointColumns+", run_uuid = $1 FROM metrics WHERE key = $2 AND (timestamp, step) >= ($3, $4) AND (run_uuid = $1 OR rowid % $5 = 0)"+
-		" ORDER BY timestamp, step, run_uuid, value, is_nan", []any{runID, key, after.Timestamp, after.Step, int64(others)}, append(p.into(), &own), func() error {
+	var kind int64
+	err = r.each(ctx, q.text.String(), q.args, []any{&p.Value, &p.Timestamp, &p.Step, &kind}, func() error {
+		p.IsNaN = kind == 1
 		switch {
-		case !own:
+		case kind == another:
 			if credit -= others; credit < 0 {
 				page.After, page.Limit = &after, limit
 				return errEnough

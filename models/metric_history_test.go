@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -179,6 +180,40 @@ func TestSampleMetricHistories_TakesFromValuesOfTheSameStep(t *testing.T) {
 		}
 		if diff := cmp.Diff([]float64{-5, -2, -11, -9, -6}, got); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+func TestMetricHistory_PanicsFailTheRequestAlone(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		ctx, id := modelstest.Anyone(t), newTestRun(t, s)
+		if err := s.LogBatch(ctx, id, Batch{Metrics: []Metric{NewMetric("m", 1, 1, 1), NewMetric("m", 2, 2, 2)}}); err != nil {
+			t.Fatal(err)
+		}
+		broken := map[string]func() error{
+			"history": func() error {
+				h := s.MetricHistory(id, "m", HistoryPage{Limit: math.MaxInt})
+				h.part = 1 << 50 // for which there is no room
+				_, _, err := h.Next(ctx)
+				return err
+			},
+			"sample": func() error {
+				_, err := s.SampleMetricHistories(ctx, []string{id}, "m", nil, 0) // parts of which there are none
+				return err
+			},
+		}
+		for name, ask := range broken {
+			for range 2 * pgConns { // more often than there are connections that a panic could keep
+				if err := ask(); err == nil || !strings.Contains(err.Error(), "panic: runtime error") || !strings.Contains(err.Error(), "metric_") {
+					t.Fatalf("%s: %v", name, err)
+				}
+			}
+		}
+		if err := s.LogMetric(ctx, id, NewMetric("m", 3, 3, 3)); err != nil {
+			t.Fatal(err)
+		}
+		if got := must(wholeHistory(ctx, s, id, "m"))(t); len(got) != 3 {
+			t.Errorf("%d values afterwards", len(got))
 		}
 	})
 }

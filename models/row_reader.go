@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -21,8 +22,10 @@ type rowReader struct {
 	conn *sql.Conn
 }
 
-// readRows runs fn with a connection of its own and without a transaction: each of its queries sees what is committed then.
-func (s *Store) readRows(ctx context.Context, fn func(rowReader) error) error {
+// readRows runs fn with a connection of its own and without a transaction: each of its queries sees what is committed then. A panic
+// of fn is an error: it may run in a goroutine of its own, where a panic ends the process.
+func (s *Store) readRows(ctx context.Context, fn func(rowReader) error) (err error) {
+	defer recovered(&err)
 	return explain(s.connected(ctx, s.read, func(db *gorm.DB) error {
 		if conn, ok := db.Statement.ConnPool.(*sql.Conn); ok {
 			return fn(rowReader{s, conn})
@@ -51,14 +54,28 @@ func (s *Store) readSnapshot(ctx context.Context, fn func(rowReader) error) erro
 		if err != nil {
 			return err
 		}
-		return errors.Join(fn(r), tx.Rollback())
+		return errors.Join(orPanic(func() error { return fn(r) }), tx.Rollback())
 	})
+}
+
+// orPanic makes a panic an error with its stack. It is called where a panic would leave a transaction behind: its connection,
+// when it is closed, waits for the transaction to end.
+func orPanic(fn func() error) (err error) {
+	defer recovered(&err)
+	return fn()
+}
+
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+	}
 }
 
 // each scans the rows of a query into *string, *int64, *float64 and *bool, and calls row after each of them. The query's
 // parameters are $1, $2, … on both databases.
 func (r rowReader) each(ctx context.Context, query string, args, into []any, row func() error) error {
-	return r.conn.Raw(func(conn any) error {
+	return r.conn.Raw(func(conn any) (err error) {
+		defer recovered(&err)
 		switch conn := conn.(type) {
 		case *stdlib.Conn:
 			rows, err := conn.Conn().Query(ctx, query, args...)
@@ -75,7 +92,7 @@ func (r rowReader) each(ctx context.Context, query string, args, into []any, row
 			if err != nil {
 				return err
 			}
-			return errors.Join(eachSQLiteRow(ctx, rows, into, row), rows.Close())
+			return eachSQLiteRow(ctx, rows, into, row)
 		}
 		return fmt.Errorf("no rows from a %T", conn)
 	})
@@ -94,7 +111,8 @@ func eachPostgresRow(rows pgx.Rows, into []any, row func() error) error {
 	return rows.Err()
 }
 
-func eachSQLiteRow(ctx context.Context, rows driver.Rows, into []any, row func() error) error {
+func eachSQLiteRow(ctx context.Context, rows driver.Rows, into []any, row func() error) (err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	values := make([]driver.Value, len(into))
 	for {
 		switch err := rows.Next(values); {
