@@ -2,6 +2,7 @@ package mlflowapi
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"greenroom/models"
@@ -158,7 +159,8 @@ type modelVersionsResponse struct {
 }
 
 func (r *modelVersionsResponse) appendJSON(b []byte) []byte {
-	b, f := object(b)
+	const usual = 512 // bytes of a version
+	b, f := object(slices.Grow(b, usual*len(r.ModelVersions)))
 	if len(r.ModelVersions) > 0 {
 		b = appendList(f.name(b, "model_versions"), r.ModelVersions, func(b []byte, v modelVersion) []byte { return v.appendJSON(b) })
 	}

@@ -13,6 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"greenroom/auth"
 	"greenroom/search"
 )
 
@@ -40,12 +43,42 @@ const modelVersionColumns = "model_versions.name, model_versions.version, model_
 	"model_versions.user_id, model_versions.current_stage, model_versions.source, model_versions.storage_location, model_versions.run_id, model_versions.status, " +
 	"model_versions.status_message, model_versions.run_link"
 
-func (v *ModelVersion) columns() []any {
-	return []any{
-		&v.Name, &v.Version, &v.CreationTime, &v.LastUpdatedTime, &v.Description,
-		&v.UserID, &v.CurrentStage, &v.Source, &v.StorageLocation, &v.RunID, &v.Status,
-		&v.StatusMessage, &v.RunLink,
+// versionColumns is how many modelVersionColumns are.
+const versionColumns = 13
+
+// readVersion reads modelVersionColumns.
+func readVersion(r record) *ModelVersion {
+	v := &struct { // one piece of memory for all that its pointers point to
+		ModelVersion
+		texts   [8]string
+		numbers [2]int64
+	}{}
+	texts, numbers := v.texts[:0], v.numbers[:0]
+	text := func(column int) *string {
+		t, ok := r.text(column)
+		if !ok {
+			return nil
+		}
+		texts = append(texts, t)
+		return &texts[len(texts)-1]
 	}
+	number := func(column int) *int64 {
+		n, ok := r.number(column)
+		if !ok {
+			return nil
+		}
+		numbers = append(numbers, n)
+		return &numbers[len(numbers)-1]
+	}
+	v.Name, _ = r.text(0)
+	v.Version, _ = r.number(1)
+	v.CreationTime, v.LastUpdatedTime = number(2), number(3)
+	v.Description, v.UserID = text(4), text(5)
+	stage, _ := r.text(6)
+	v.CurrentStage = Stage(stage)
+	v.Source, v.StorageLocation, v.RunID = text(7), text(8), text(9)
+	v.Status, v.StatusMessage, v.RunLink = text(10), text(11), text(12)
+	return &v.ModelVersion
 }
 
 // statusReady is the status of every version: nothing happens after its creation.
@@ -251,15 +284,44 @@ func (s *Store) SearchModelVersions(ctx context.Context, page Page) (found []*Mo
 	if err != nil {
 		return nil, err
 	}
-	err = s.view(ctx, func(t *tx) error {
-		rows := newQuery(" FROM model_versions WHERE model_versions.workspace = ? AND model_versions.current_stage <> ?", workspace, stageDeleted).and(t.visibleModels("model_versions.name"))
-		found, err = pickPage[ModelVersion](t, listing{modelVersionColumns, rows, where, order, nil, nil}, page)
-		if err != nil {
-			return err
-		}
-		return t.loadVersionTags(found)
+	t := &tx{s: s, by: auth.Of(ctx)} // writes queries; r runs them
+	rows := newQuery(" FROM model_versions WHERE model_versions.workspace = ? AND model_versions.current_stage <> ?", workspace, stageDeleted).and(t.visibleModels("model_versions.name"))
+	l := listing{modelVersionColumns, rows, where, order, nil, nil, tagsOfVersion(s.dialect)}
+	read := s.readRows
+	if page.Cursor != nil && page.Cursor.After != nil { // by several queries, perhaps
+		read = s.readSnapshot
+	}
+	err = read(ctx, func(r rowReader) error {
+		found, err = readPage(t, l, page, func(q *query, add func(*ModelVersion, func() []any)) error {
+			return r.versions(ctx, q, ofOneModel(where), order, add)
+		})
+		return err
 	})
 	return found, err
+}
+
+// ofOneModel tells whether a filter asks for the versions of one model and nothing else, as most do. They are few, and the plan to
+// find them is the same for all models.
+func ofOneModel(where search.Clause) bool {
+	return len(where.Args) == 1 && strings.HasPrefix(where.SQL, "model_versions.name = ?")
+}
+
+// versions reads what a search among versions asks for: their columns, the keys of the order, and their tags. For few of them, SQLite
+// does not watch for the end of ctx, and PostgreSQL keeps the plan.
+func (r rowReader) versions(ctx context.Context, q *query, few bool, order []search.Key, add func(*ModelVersion, func() []any)) error {
+	text, args := q.plain(r.s.dialect)
+	switch {
+	case r.s.dialect == search.SQLite && few:
+		ctx = context.WithoutCancel(ctx)
+	case r.s.dialect == search.PostgreSQL && !few:
+		args = append([]any{pgx.QueryExecModeCacheDescribe}, args...)
+	}
+	return r.records(ctx, text, args, func(row record) error {
+		v := readVersion(row)
+		tags, _ := row.text(versionColumns + len(order))
+		add(v, func() []any { return sortKeys(row, versionColumns, order) })
+		return v.setTags(tags)
+	})
 }
 
 // DownloadURI is where clients fetch a version's files.
@@ -397,35 +459,60 @@ func versionByNumber(dialect search.Dialect, name string, version int64) (query 
 }
 
 // versionQuery selects versions with tags and aliases from model_versions, by the end of a query from its WHERE on, for scanVersion.
-// A row comes as one text, a JSON array: drivers take several times as long over 15 columns.
+// A row comes as one text, a JSON array: to ask for one row, drivers take several times as long over 15 columns.
 func versionQuery(dialect search.Dialect, where string) string {
-	row, list, tags, aliases := "json_array(", "json(", "json_group_array(json_array(key, value))", "json_group_array(alias)"
+	row, list, aliases := "json_array(", "json(", "json_group_array(alias)"
 	if dialect == search.PostgreSQL {
-		row, list, tags, aliases = "json_build_array(", "(", "json_agg(json_build_array(key, value))", "json_agg(alias)"
+		row, list, aliases = "json_build_array(", "(", "json_agg(alias)"
 	}
-	const ofVersion = ".workspace = model_versions.workspace AND o.name = model_versions.name AND o.version = model_versions.version"
-	return "SELECT CAST(" + row + modelVersionColumns +
-		", " + list + "(SELECT " + tags + " FROM model_version_tags o WHERE o" + ofVersion +
-		")), " + list + "(SELECT " + aliases + " FROM registered_model_aliases o WHERE o" + ofVersion + "))) AS text) FROM model_versions " + where
+	return "SELECT CAST(" + row + modelVersionColumns + ", " + list + tagsOfVersion(dialect) + "), " +
+		list + "(SELECT " + aliases + " FROM registered_model_aliases o WHERE " + ofVersion + "))) AS text) FROM model_versions " + where
+}
+
+// ofVersion is the condition for the rows o of a version.
+const ofVersion = "o.workspace = '" + workspace + "' AND o.name = model_versions.name AND o.version = model_versions.version"
+
+// tagsOfVersion selects the tags of a version as JSON, for setTags.
+func tagsOfVersion(dialect search.Dialect) string {
+	tags := "json_group_array(json_array(key, value))"
+	if dialect == search.PostgreSQL {
+		tags = "json_agg(json_build_array(key, value))"
+	}
+	return "(SELECT " + tags + " FROM model_version_tags o WHERE " + ofVersion + ")"
 }
 
 func scanVersion(row scanner) (*ModelVersion, error) {
-	var text []byte
+	var text string
 	if err := row.Scan(&text); err != nil {
 		return nil, err
 	}
-	v := &ModelVersion{}
-	var pairs [][2]*string
-	into := append(v.columns(), &pairs, &v.Aliases)
-	if err := json.Unmarshal(text, &into); err != nil {
+	fields, err := splitJSON(text)
+	if err != nil {
 		return nil, err
 	}
-	for _, pair := range pairs {
-		v.Tags = append(v.Tags, Tag{deref(pair[0]), deref(pair[1])})
+	v := readVersion(fields)
+	if err := fields.decode(versionColumns+1, &v.Aliases); err != nil {
+		return nil, err
+	}
+	slices.Sort(v.Aliases)
+	return v, v.setTags(fields[versionColumns])
+}
+
+// setTags sets the tags that tagsOfVersion has selected; "" is none.
+func (v *ModelVersion) setTags(list string) error {
+	if list == "" || list == "null" || list == "[]" {
+		return nil
+	}
+	var pairs [][2]*string
+	if err := json.Unmarshal([]byte(list), &pairs); err != nil {
+		return err
+	}
+	v.Tags = make([]Tag, len(pairs))
+	for i, pair := range pairs {
+		v.Tags[i] = Tag{deref(pair[0]), deref(pair[1])}
 	}
 	slices.SortFunc(v.Tags, func(a, b Tag) int { return cmp.Compare(a.Key, b.Key) })
-	slices.Sort(v.Aliases)
-	return v, nil
+	return nil
 }
 
 // pickVersion gives the first version of a versionQuery, nil if there is none. It does without gorm, as it is what most requests

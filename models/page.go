@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,8 +43,9 @@ type listing struct {
 	rows    *query // " FROM … WHERE …": all that the caller may see
 	where   search.Clause
 	order   []search.Key
-	scope   []any // what rows depends on and the caller chose
-	lead    *lead // nil if there is none
+	scope   []any  // what rows depends on and the caller chose
+	lead    *lead  // nil if there is none
+	about   string // more columns, of subqueries about a row: the rows of a page alone are asked
 }
 
 // lead is a listing's way by the index that has the values of the first sort key in order.
@@ -66,9 +68,29 @@ type row[T any] interface {
 	columns() []any
 }
 
-// pickPage reads one page of a search, by as many queries as it has parts until the page is full. A search too large for one
-// statement is the user's mistake.
-func pickPage[T any, R row[T]](t *tx, l listing, p Page) (found []R, err error) {
+// pickPage reads one page of a search by database/sql.
+func pickPage[T any, R row[T]](t *tx, l listing, p Page) ([]R, error) {
+	return readPage(t, l, p, func(q *query, add func(R, func() []any)) error {
+		keys := make([]any, len(l.order))
+		copied := func() []any { return slices.Clone(keys) }
+		return t.each(q, func(rows *sql.Rows) error {
+			record := R(new(T))
+			into := record.columns()
+			for i := range keys {
+				into = append(into, &keys[i])
+			}
+			if err := rows.Scan(into...); err != nil {
+				return err
+			}
+			add(record, copied)
+			return nil
+		})
+	})
+}
+
+// readPage reads one page of a search, by as many queries as it has parts until the page is full. read runs one, and adds each row
+// with what gives the values of its sort keys. A search too large for one statement is the user's mistake.
+func readPage[R any](t *tx, l listing, p Page, read func(q *query, add func(row R, keys func() []any)) error) (found []R, err error) {
 	limit, offset := p.Limit, p.Offset
 	var after []any
 	digest := ""
@@ -95,20 +117,10 @@ func pickPage[T any, R row[T]](t *tx, l listing, p Page) (found []R, err error) 
 		if err := q.check(); err != nil {
 			return nil, err
 		}
-		keys := make([]any, len(l.order))
-		err := t.each(q, func(rows *sql.Rows) error {
-			record := R(new(T))
-			into := record.columns()
-			for i := range keys {
-				into = append(into, &keys[i])
+		err := read(q, func(row R, keys func() []any) {
+			if found = append(found, row); len(found) == p.Limit {
+				last = keys()
 			}
-			if err := rows.Scan(into...); err != nil {
-				return err
-			}
-			if found = append(found, record); len(found) == p.Limit {
-				last = append([]any(nil), keys...)
-			}
-			return nil
 		})
 		if err != nil {
 			return nil, err
@@ -179,16 +191,16 @@ func (l *lead) divide(t *tx, after []any, limit int) (near []search.Clause, far 
 	return near, l.Far(to), nil
 }
 
-// query selects columns and sort keys of the rows for which part holds, too.
+// query selects columns and sort keys of the rows for which part holds, too, and then what is about them.
 func (l listing) query(d search.Dialect, part part, limit, offset int) *query {
 	if part.lead {
 		l.rows, l.order = l.lead.rows, l.lead.Order
 	}
 	// SQLite finds the page's rows first, and then their columns: to sort, it would read those of all rows that match.
-	byID := d == search.SQLite && !l.order[0].Column
+	byID := d == search.SQLite && (!l.order[0].Column || l.about != "")
 	table, _, _ := strings.Cut(l.columns, ".")
 	q := newQuery("SELECT " + l.columns)
-	names, again := "", ""
+	names, again := "", " ORDER BY "
 	if byID {
 		q = newQuery("SELECT " + table + ".rowid AS id")
 	}
@@ -196,19 +208,26 @@ func (l listing) query(d search.Dialect, part part, limit, offset int) *query {
 	for i, k := range l.order {
 		name := "key_" + strconv.Itoa(i)
 		q.add(", ").add(k.SQL, k.Args...).add(" AS " + name)
-		names += ", page." + name
+		names += ", " + name
 		if by[i] = k.By(name); k.Column {
 			by[i] = k.By(k.SQL)
 		}
-		again += ", " + k.By("page."+name)
+		again += []string{"", ", "}[min(i, 1)] + k.By(name)
 	}
 	q.add(l.rows.text.String(), l.rows.args...)
 	q.and(l.where).and(part.Clause).add(" ORDER BY "+strings.Join(by, ", ")).add(" LIMIT ? OFFSET ?", limit, offset)
-	if !byID {
+	switch {
+	case byID:
+		again = ") AS page CROSS JOIN " + table + " ON " + table + ".rowid = page.id" + again
+	case l.about != "":
+		again = ") AS " + table + again
+	default:
 		return q
 	}
-	return newQuery("SELECT "+l.columns+names+" FROM (").add(q.text.String(), q.args...).
-		add(") AS page CROSS JOIN " + table + " ON " + table + ".rowid = page.id ORDER BY " + again[len(", "):])
+	if l.about != "" {
+		names += ", " + l.about
+	}
+	return newQuery("SELECT "+l.columns+names+" FROM (").add(q.text.String(), q.args...).add(again)
 }
 
 // digest tells this search from others.
