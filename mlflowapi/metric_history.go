@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 
 	"greenroom/models"
@@ -129,7 +130,9 @@ type runPoints struct {
 }
 
 func (r runPoints) append(b []byte) []byte {
+	const others = 128 // bytes of a value besides the metric's key
 	name := appendString(nil, r.key)
+	b = slices.Grow(b, len(r.points)*(len(name)+others))
 	return appendList(b, r.points, func(b []byte, p models.RunPoint) []byte {
 		b = append(appendPoint(b, name, p.Point), `,"run_id":`...)
 		return append(appendString(b, p.RunID), '}')

@@ -37,7 +37,11 @@ func (s *Store) SampleMetricHistories(ctx context.Context, runIDs []string, key 
 	if err := all.Wait(); err != nil {
 		return nil, err
 	}
-	var sample []RunPoint
+	var n int
+	for _, points := range found {
+		n += len(points)
+	}
+	sample := make([]RunPoint, 0, n)
 	for _, id := range runIDs {
 		at, _ := slices.BinarySearch(runs, id)
 		for _, p := range found[at] {

@@ -99,6 +99,10 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 	return s, nil
 }
 
+// readCache is for how much of a SQLite file the connections that read it have room, in KiB; each has 2,000 at the least, which is
+// SQLite's own size. A page that a connection has no room for is copied from the kernel anew.
+const readCache = 64 << 10
+
 func (s *Store) connect(target Target) (err error) {
 	// No PrepareStmt: pgx keeps a bounded set of prepared statements by itself, and on SQLite gorm's cache, which filters
 	// of every shape would grow without end, costs more than it saves.
@@ -132,14 +136,15 @@ func (s *Store) connect(target Target) (err error) {
 		return errors.Join(err, writer.Close())
 	}
 	s.groups = &groups{db: s.write, pool: writer, time: groupTime, arrived: make(chan struct{}, 1)}
-	reader, err := openSQLite(target.DSN)
+	readers := max(4, 2*runtime.NumCPU())
+	reader, err := openSQLite(fmt.Sprintf("%s&_pragma=cache_size(-%d)", target.DSN, max(readCache/readers, 2000)))
 	if err != nil {
 		return err
 	}
 	if s.read, err = gorm.Open(&sqlite.Dialector{Conn: reader}, config); err != nil {
 		return errors.Join(err, reader.Close())
 	}
-	return errors.Join(limitConns(s.write, 1), limitConns(s.read, max(4, 2*runtime.NumCPU())))
+	return errors.Join(limitConns(s.write, 1), limitConns(s.read, readers))
 }
 
 func limitConns(db *gorm.DB, n int) error {
