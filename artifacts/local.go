@@ -26,7 +26,7 @@ const (
 	dirMode  fs.FileMode = 0o700
 	fileMode fs.FileMode = 0o600
 
-	copyBufferBytes = 256 << 10
+	copyBufferBytes = 512 << 10
 	writeBackBytes  = 8 << 20
 )
 
@@ -210,14 +210,18 @@ func copyAndSum(f *os.File, sum hash.Hash, body io.Reader, size int64) error {
 	if size < 0 || size > copyBufferBytes {
 		size = copyBufferBytes
 	}
-	part, spare := make([]byte, max(size, 1)), make([]byte, max(size, 1))
+	part, spare := make([]byte, max(size, 1)), []byte(nil)
 	var summing sync.WaitGroup
 	defer summing.Wait()
 	for given, written := int64(0), int64(0); ; part, spare = spare, part {
-		n, readErr := body.Read(part)
+		n, readErr := fillPart(body, part)
 		filled := part[:n]
 		summing.Wait()
-		summing.Go(func() { sum.Write(filled) })
+		if len(part) < copyBufferBytes {
+			sum.Write(filled) // sooner than another goroutine would begin
+		} else {
+			summing.Go(func() { sum.Write(filled) })
+		}
 		if _, err := f.Write(filled); err != nil {
 			return err
 		}
@@ -227,11 +231,25 @@ func copyAndSum(f *os.File, sum hash.Hash, body io.Reader, size int64) error {
 		case readErr != nil:
 			return readErr
 		}
+		if spare == nil {
+			spare = make([]byte, len(part))
+		}
 		if written += int64(n); written-given >= writeBackBytes {
 			startWriteBack(f, given, written-given)
 			given = written
 		}
 	}
+}
+
+// fillPart reads until part is full, or an error of r, which may be io.EOF. A connection gives its bytes in small pieces, and
+// each part costs two goroutines a change of turns.
+func fillPart(r io.Reader, part []byte) (n int, err error) {
+	for n < len(part) && err == nil {
+		var read int
+		read, err = r.Read(part[n:])
+		n += read
+	}
+	return n, err
 }
 
 // etag is that of a file; a rename does not change it.
