@@ -124,6 +124,7 @@ func (l *Local) Open(_ context.Context, p string) (*Object, error) {
 		Size:           info.Size(),
 		ModTime:        info.ModTime(),
 		ETag:           etag(info),
+		Stamp:          func() (Stamp, bool) { return stamp(f) },
 	}, nil
 }
 

@@ -84,6 +84,16 @@ type Object struct {
 	Size    int64     // bytes
 	ModTime time.Time // of the last Put
 	ETag    string    // strong and quoted, as HTTP wants it; two contents never share one
+	// Stamp tells in which state the open file is right now; ok is false if the system does not say. It is nil in a store that
+	// marks no states.
+	Stamp func() (s Stamp, ok bool)
+}
+
+// Stamp is how a file system marks a state of a file: to change the content, or a time that is part of this, makes another one.
+type Stamp struct {
+	Device, Inode     uint64
+	Size              int64 // bytes
+	Modified, Changed int64 // nanoseconds since 1970; nobody can set the latter
 }
 
 // Entry is a file or folder in a listing.

@@ -33,6 +33,7 @@ type API struct {
 	passwords *auth.Passwords
 	signer    *urlSigner
 	large     *semaphore.Weighted // bytes of large bodies
+	compared  *comparisons
 	// versionHeader is the value of Greenroom-Version.
 	versionHeader []string
 }
@@ -82,10 +83,12 @@ func New(store *models.Store, cfg Config) http.Handler {
 	a := &API{store: store, log: cfg.Log, cfg: cfg, metrics: newMetrics(cfg.Version), limiter: auth.NewLimiter(store, time.Now), passwords: auth.NewPasswords()}
 	a.versionHeader = []string{cfg.Version}
 	a.large = semaphore.NewWeighted(largeBodies)
-	a.signer = &urlSigner{store: store, now: time.Now}
+	now := time.Now
 	if cfg.Now != nil {
-		a.signer.now = cfg.Now
+		now = cfg.Now
 	}
+	a.signer = &urlSigner{store: store, now: now}
+	a.compared = newComparisons(now)
 	a.auditor = newAuditor(&auditLines{w: cfg.AuditLog, log: cfg.Log, failed: a.metrics.auditFailures.WithLabelValues("file").Inc})
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"greenroom/artifacts"
 	"greenroom/models"
 )
 
@@ -23,18 +24,24 @@ func setDigest(h http.Header, sha256 []byte) {
 	h.Set("Digest", "sha-256="+text)
 }
 
-var errAltered = errors.New("the file is not what was stored")
+var (
+	errAltered = errors.New("the file is not what was stored")
+	errChanged = errors.New("the file was changed while it was sent")
+)
 
 // digestCheck compares a whole file that passes with its digest.
 type digestCheck struct {
 	want   []byte
 	sum    hash.Hash
-	left   int64 // bytes of the file
-	failed bool
+	object *artifacts.Object
+	// memory is nil for a small file, and for one in a store that marks no states: they are compared each time.
+	memory *comparisons
+	state  comparison
+	recent bool // it was compared in this state a short while ago
 }
 
 // newDigestCheck gives nil for a file that has not been read yet.
-func newDigestCheck(r models.ArtifactRecord) (*digestCheck, error) {
+func (a *API) newDigestCheck(r models.ArtifactRecord, object *artifacts.Object) (*digestCheck, error) {
 	if r.SHA256 == "" {
 		return nil, nil
 	}
@@ -42,15 +49,33 @@ func newDigestCheck(r models.ArtifactRecord) (*digestCheck, error) {
 	if err != nil {
 		return nil, fmt.Errorf("digest of '%s' in the database: %w", r.Location, err)
 	}
-	return &digestCheck{want: want, sum: sha256.New(), left: r.Size}, nil
+	check := &digestCheck{want: want, sum: sha256.New(), object: object}
+	if object.Stamp == nil || object.Size <= downloadPart {
+		return check, nil
+	}
+	if stamp, ok := object.Stamp(); ok {
+		check.memory, check.state = a.compared, comparison{stamp, r.SHA256}
+		check.recent = check.memory.has(check.state)
+	}
+	return check, nil
 }
 
-// pass takes the next bytes, and tells whether they may be sent on: the last ones not if the file is another.
-func (d *digestCheck) pass(p []byte) bool {
-	d.sum.Write(p)
-	d.left -= int64(len(p))
-	d.failed = d.failed || d.left == 0 && !bytes.Equal(d.sum.Sum(nil), d.want)
-	return !d.failed
+// ends takes the last bytes of the file, and tells whether they may be sent on.
+func (d *digestCheck) ends(last []byte) bool {
+	d.sum.Write(last)
+	if !bytes.Equal(d.sum.Sum(nil), d.want) {
+		return false
+	}
+	if d.memory != nil && d.unchanged() {
+		d.memory.note(d.state)
+	}
+	return true
+}
+
+// unchanged tells whether the file is still in the state in which it was before anything was read.
+func (d *digestCheck) unchanged() bool {
+	stamp, ok := d.object.Stamp()
+	return ok && stamp == d.state.stamp
 }
 
 // breakOff ends the connection of an answer that has begun, by a reset where that is possible: many clients take for whole

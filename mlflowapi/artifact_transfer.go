@@ -2,17 +2,13 @@ package mlflowapi
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
 	"net/url"
 	"path"
 	"strings"
 	"time"
-
-	"greenroom/artifacts"
 
 	"github.com/gin-gonic/gin"
 )
@@ -28,71 +24,6 @@ const (
 // becomes a space.
 func artifactPath(c *gin.Context) string {
 	return strings.TrimPrefix(c.Request.URL.Path, strings.TrimSuffix(c.FullPath(), "*path"))
-}
-
-// sendArtifact answers with a file: whole, a range of it, or "not modified". It is always a download under a sandbox, as an
-// uploaded page must not run in this server's origin.
-func (a *API) sendArtifact(c *gin.Context, at artifacts.Place) error {
-	object, err := at.Store.Open(c.Request.Context(), at.Path)
-	if err != nil {
-		return artifactError(at.Path, err)
-	}
-	defer object.Close()
-	name := path.Base(at.Path)
-	h := c.Writer.Header()
-	general := h.Clone()
-	h.Set("Content-Type", contentType(name))
-	h.Set("Content-Disposition", attachment(name))
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "sandbox")
-	h.Set("Cache-Control", "no-cache")
-	h.Set("ETag", object.ETag)
-	record, recorded, err := a.store.ArtifactRecord(c.Request.Context(), at.Location())
-	if err != nil {
-		return err
-	}
-	answer := newDownload(c)
-	defer answer.done()
-	if recorded && record.ETag == object.ETag {
-		answer.check, err = newDigestCheck(record)
-		if err != nil {
-			return err
-		}
-	}
-	if answer.check != nil {
-		setDigest(h, answer.check.want)
-	}
-	content := &source{ReadSeeker: object}
-	http.ServeContent(answer, c.Request, "", object.ModTime, content)
-	if answer.check != nil && answer.check.failed {
-		content.err = fmt.Errorf("%w: the SHA-256 of '%s' is not %x", artifacts.ErrCorrupt, at.Location(), answer.check.want)
-	}
-	if content.err != nil && !c.Writer.Written() {
-		clear(h)
-		maps.Copy(h, general)
-		return artifactError(at.Path, content.err)
-	}
-	if content.err != nil {
-		if c.Request.Context().Err() == nil {
-			a.logFailure(c, fmt.Errorf("the download of '%s' was broken off: %w", at.Location(), content.err))
-		}
-		breakOff(c)
-	}
-	return nil
-}
-
-// source remembers why a file could not be read to its end, which http.ServeContent keeps to itself.
-type source struct {
-	io.ReadSeeker
-	err error
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.ReadSeeker.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		s.err = err
-	}
-	return n, err
 }
 
 // upload is a request's body that may stand still only for so long. It remembers that reading it failed, which is no
@@ -146,33 +77,26 @@ func (u *upload) drain() {
 	}
 }
 
-// download is an answer whose reader may stand still only for so long.
-type download struct {
+// patient is an answer whose reader may stand still only for so long.
+type patient struct {
 	http.ResponseWriter
 	control *http.ResponseController
-	check   *digestCheck // nil for a file whose digest is not known
-	whole   bool         // not a range
 }
 
-func newDownload(c *gin.Context) *download {
-	return &download{ResponseWriter: c.Writer, control: http.NewResponseController(c.Writer)}
+func newPatient(c *gin.Context) *patient {
+	return &patient{c.Writer, http.NewResponseController(c.Writer)}
 }
 
-func (d *download) WriteHeader(status int) {
-	d.whole = status == http.StatusOK
-	d.ResponseWriter.WriteHeader(status)
+func (p *patient) Write(b []byte) (int, error) {
+	p.more()
+	return p.ResponseWriter.Write(b)
 }
 
-func (d *download) Write(p []byte) (int, error) {
-	if d.whole && d.check != nil && !d.check.pass(p) {
-		return 0, errAltered
-	}
-	setDeadline(d.control.SetWriteDeadline, time.Now().Add(transferIdle))
-	return d.ResponseWriter.Write(p)
-}
+// more gives the reader time for the next bytes.
+func (p *patient) more() { setDeadline(p.control.SetWriteDeadline, time.Now().Add(transferIdle)) }
 
 // done lets the connection serve its next request whenever that comes.
-func (d *download) done() { setDeadline(d.control.SetWriteDeadline, time.Time{}) }
+func (p *patient) done() { setDeadline(p.control.SetWriteDeadline, time.Time{}) }
 
 // setDeadline ignores a connection without deadlines: then there are none to keep.
 func setDeadline(set func(time.Time) error, t time.Time) { _ = set(t) }

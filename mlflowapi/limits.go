@@ -111,12 +111,12 @@ func writeJSON(c *gin.Context, body []byte) {
 }
 
 // longAnswer is one whose client may stop reading for transferIdle at most.
-type longAnswer struct{ *download }
+type longAnswer struct{ *patient }
 
 func newAnswer(c *gin.Context) longAnswer {
 	c.Header("Content-Type", "application/json")
 	c.Status(http.StatusOK)
-	return longAnswer{newDownload(c)}
+	return longAnswer{newPatient(c)}
 }
 
 // write tells whether the client is still there.

@@ -117,7 +117,7 @@ func (a *API) observe(c *gin.Context) {
 		}
 		a.log.LogAttrs(ctx, slog.LevelDebug, "request",
 			slog.String("method", c.Request.Method), slog.String("route", route), slog.String("path", c.Request.URL.Path),
-			slog.Int("status", status), slog.Int("bytes", c.Writer.Size()),
+			slog.Int("status", status), slog.Int64("bytes", int64(c.Writer.Size())+c.GetInt64(bytesByKernel)),
 			slog.Duration("duration", duration), slog.String("request_id", id), slog.String("client", c.ClientIP()))
 	}()
 	c.Next()
