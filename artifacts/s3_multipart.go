@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"greenroom/panics"
 )
 
 // CreateUpload implements Multiparter.
@@ -218,11 +220,13 @@ func (s *S3) completeOnce(ctx context.Context, key, upload string, parts []types
 	}
 	done := s.completions.DoChan(call, func() (any, error) {
 		ctx := context.WithoutCancel(ctx)
-		etag, err := s.complete(ctx, key, upload, parts)
-		if err != nil {
-			return Stored{}, err
-		}
-		return s.settled(ctx, key, etag, parts)
+		return panics.Result(func() (Stored, error) {
+			etag, err := s.complete(ctx, key, upload, parts)
+			if err != nil {
+				return Stored{}, err
+			}
+			return s.settled(ctx, key, etag, parts)
+		})
 	})
 	select {
 	case result := <-done:

@@ -18,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
+
+	"greenroom/panics"
 )
 
 const (
@@ -184,7 +186,7 @@ func (s *S3) putParts(ctx context.Context, key string, source *partSource, size 
 // dropUpload aborts an upload that failed, for which nobody has to wait. What it can't abort, SweepUploads does.
 func (s *S3) dropUpload(ctx context.Context, key, id string) {
 	ctx = context.WithoutCancel(ctx)
-	s.aborts.Go(func() { _ = s.abort(ctx, key, id) })
+	s.aborts.Go(func() { _ = panics.Caught(func() error { return s.abort(ctx, key, id) }) })
 }
 
 // partUpload sends the parts of one object, several at once.
@@ -215,7 +217,7 @@ func (u *partUpload) run(ctx context.Context, buffer []byte) (err error) {
 			content := part[:n]
 			group.Go(func() error {
 				defer func() { u.idle <- part }()
-				return u.send(ctx, number, content)
+				return panics.Caught(func() error { return u.send(ctx, number, content) })
 			})
 		}
 		if err != nil || last {

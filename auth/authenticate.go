@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"greenroom/panics"
 )
 
 const (
@@ -122,7 +124,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, header, address string
 	flight := a.flights.DoChan(strconv.FormatInt(state.Revision, 10)+digest, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		l, err := a.logIn(ctx, header, digest, address)
+		l, err := panics.Result(func() (*login, error) { return a.logIn(ctx, header, digest, address) })
 		if err != nil {
 			return nil, err
 		}

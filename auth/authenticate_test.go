@@ -428,3 +428,21 @@ func BenchmarkAuthenticator_RemembersAToken(b *testing.B) {
 		}
 	}
 }
+
+// brokenDirectory panics where a database would be asked.
+type brokenDirectory struct{ auth.Directory }
+
+func (brokenDirectory) APIToken(context.Context, string) (auth.APIToken, bool, error) {
+	panic("broken")
+}
+
+func TestAuthenticator_APanicIsAnError(t *testing.T) {
+	inHouses(t, true, func(h *house) {
+		h.user("ann", false)
+		token, _ := h.token("ann", "")
+		broken := auth.NewAuthenticator(brokenDirectory{h.store}, auth.Options{Required: true, Log: slog.New(slog.DiscardHandler), Now: h.time.now})
+		if p, err := broken.Authenticate(h.Context(), "Bearer "+token, "10.0.0.1"); err == nil || !strings.Contains(err.Error(), "panic: broken\n") {
+			h.Errorf("got %v, %v", p, err)
+		}
+	})
+}

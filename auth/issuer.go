@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"greenroom/panics"
 )
 
 const (
@@ -97,7 +99,7 @@ func (i *issuer) keys(ctx context.Context, renew bool) (keySet, error) {
 func (i *issuer) fly(ctx context.Context, landed chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	set, err := i.fetch(ctx)
+	set, err := panics.Result(func() (keySet, error) { return i.fetch(ctx) })
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.tried = i.now()

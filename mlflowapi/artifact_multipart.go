@@ -3,17 +3,16 @@ package mlflowapi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"reflect"
-	"runtime/debug"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 
 	"greenroom/artifacts"
 	"greenroom/models"
+	"greenroom/panics"
 )
 
 // uploadRef is embedded by a request about a multipart upload. The end of the request's path is the artifact's folder.
@@ -154,17 +153,11 @@ func (a *API) completeMultipartUpload(ctx context.Context, _ *gin.Context, at mu
 func (a *API) detached(ctx context.Context, work func(context.Context) error) error {
 	done := make(chan error, 1)
 	go func() {
-		var err error
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-			if err != nil && ctx.Err() != nil {
-				a.log.ErrorContext(ctx, "failed after its client had gone", slog.Any("error", err))
-			}
-			done <- err
-		}()
-		err = work(context.WithoutCancel(ctx))
+		err := panics.Caught(func() error { return work(context.WithoutCancel(ctx)) })
+		if err != nil && ctx.Err() != nil {
+			a.log.ErrorContext(ctx, "failed after its client had gone", slog.Any("error", err))
+		}
+		done <- err
 	}()
 	select {
 	case err := <-done:

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+
+	"greenroom/panics"
 )
 
 // A group is full when so many writes are in it, or so much time has passed since it began: the first waits for the last.
@@ -76,20 +79,39 @@ func (g *groups) transaction(ctx context.Context, fn func(*gorm.DB) error) error
 	return w.err
 }
 
-// run commits groups until nobody waits.
+// run commits groups until nobody waits. A panic is told to all whom it may concern, and the next group goes on.
 func (g *groups) run() {
 	for !g.idle() {
-		settled, undone := g.commit(g.next, false)
-		for len(undone) > 0 {
-			apart, alone := g.commit(from(&undone, g.next), true)
-			for len(alone) > 0 {
-				one, _ := g.commit(from(new(alone[:1]), none), true)
-				apart, alone = append(apart, one...), alone[1:]
+		var taken []*write
+		take := func() *write {
+			w := g.next()
+			if w != nil {
+				taken = append(taken, w)
 			}
-			settled = append(settled, apart...)
+			return w
 		}
-		for _, w := range settled {
+		err := panics.Caught(func() error {
+			g.settle(take)
+			return nil
+		})
+		if err != nil && len(taken) == 0 {
+			take() // or it would happen for ever
+		}
+		for _, w := range taken {
+			w.err = cmp.Or(err, w.err)
 			close(w.done)
+		}
+	}
+}
+
+// settle commits a group and all that is left undone of it.
+func (g *groups) settle(next func() *write) {
+	undone := g.commit(next, false)
+	for len(undone) > 0 {
+		alone := g.commit(from(&undone, next), true)
+		for len(alone) > 0 {
+			g.commit(from(new(alone[:1]), none), true)
+			alone = alone[1:]
 		}
 	}
 }
@@ -108,19 +130,24 @@ func from(writes *[]*write, next func() *write) func() *write {
 
 func none() *write { return nil }
 
-// commit runs one transaction, whose members are apart in savepoints or not. The ends of the settled ones are known; undone are those
-// of whom nothing is left as another one failed, and, unless they were apart, that one.
-func (g *groups) commit(next func() *write, apart bool) (settled, undone []*write) {
+// commit runs one transaction, whose members are apart in savepoints or not. The ends of all that next gave are known, but of the undone:
+// those of whom nothing is left as another one failed, and, unless they were apart, that one.
+func (g *groups) commit(next func() *write, apart bool) (undone []*write) {
 	ctx := context.Background() // of no member: that one gives up must not undo what others did
 	conn, err := g.begin(ctx)
 	if err != nil {
 		for w := next(); w != nil; w = next() {
 			w.err = err
-			settled = append(settled, w)
 		}
-		return settled, nil
+		return nil
 	}
-	defer conn.Close()
+	committed := false
+	defer func() {
+		if !committed {
+			rollback(ctx, conn)
+		}
+		conn.Close()
+	}()
 	var members []*write
 	for began := time.Now(); len(members) < groupSize && time.Since(began) < g.time; {
 		w := next()
@@ -133,31 +160,28 @@ func (g *groups) commit(next func() *write, apart bool) (settled, undone []*writ
 		switch {
 		case len(members) == 0: // nobody else is in it yet
 			if w.run(g.db, conn); w.failed() {
-				rollback(ctx, conn)
-				return []*write{w}, nil
+				return nil
 			}
 		case apart:
 			if w.runInSavepoint(ctx, g.db, conn) {
-				rollback(ctx, conn)
-				return []*write{w}, members
+				return members
 			}
 		default:
 			if w.run(g.db, conn); w.failed() && !w.untouched {
-				rollback(ctx, conn)
-				return nil, append(members, w)
+				return append(members, w)
 			}
 		}
 		members = append(members, w)
 	}
 	ended := time.Now()
-	if _, err := conn.ExecContext(ctx, "COMMIT"); err != nil {
-		rollback(ctx, conn)
+	_, err = conn.ExecContext(ctx, "COMMIT")
+	if committed = err == nil; !committed {
 		for _, w := range members {
 			w.err = err // also of those that failed: it may be for what another did
 		}
 	}
 	g.last = lastGroup{writers: len(members) + g.length(), commit: time.Since(ended), ended: time.Now()}
-	return members, nil
+	return nil
 }
 
 // awaitsMore waits for another write, and tells whether one may have come. It has no patience when all are there who wrote a moment

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"greenroom/auth"
+	"greenroom/panics"
 )
 
 const (
@@ -64,7 +65,7 @@ func (s *Store) IdentityState(ctx context.Context) (auth.State, error) {
 	flight := s.identity.flights.DoChan(strconv.FormatInt(changes, 10), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), identityTime)
 		defer cancel()
-		state, err := s.readIdentity(ctx)
+		state, err := panics.Result(func() (auth.State, error) { return s.readIdentity(ctx) })
 		if err == nil {
 			s.identity.set(state, now, changes)
 		}

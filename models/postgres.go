@@ -18,6 +18,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"golang.org/x/sync/singleflight"
+
+	"greenroom/panics"
 )
 
 const (
@@ -154,7 +156,7 @@ func (w *pgWatch) lostSince(silentSince time.Time) bool {
 
 // works tells whether PostgreSQL is at work on the statement of a process; for pid 0, whether it answers at all.
 func (w *pgWatch) works(pid uint32) bool {
-	busy, err, _ := w.asking.Do("", func() (any, error) { return w.busy() })
+	busy, err, _ := w.asking.Do("", func() (any, error) { return panics.Result(w.busy) })
 	if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) {
 		return true // it answers, and has no connection to spare
 	}

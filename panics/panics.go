@@ -15,3 +15,12 @@ func Caught(fn func() error) (err error) {
 	}()
 	return fn()
 }
+
+// Result is Caught for what gives a value, too; of a panic the zero one.
+func Result[T any](fn func() (T, error)) (value T, err error) {
+	err = Caught(func() (err error) {
+		value, err = fn()
+		return err
+	})
+	return value, err
+}

@@ -18,6 +18,7 @@ import (
 
 	"greenroom/artifacts"
 	"greenroom/models"
+	"greenroom/panics"
 )
 
 const (
@@ -86,7 +87,7 @@ func (d *Digester) Run(ctx context.Context) {
 func (d *Digester) loop(ctx context.Context, wake <-chan struct{}, step func(context.Context) (did bool, err error)) {
 	failing := false
 	for ctx.Err() == nil {
-		did, err := step(ctx)
+		did, err := panics.Result(func() (bool, error) { return step(ctx) })
 		if err != nil && ctx.Err() == nil && !failing {
 			d.log.WarnContext(ctx, "digests can't be made now; they are tried again", slog.Any("error", err))
 		}
@@ -107,20 +108,19 @@ func (d *Digester) loop(ctx context.Context, wake <-chan struct{}, step func(con
 func hold(ctx context.Context, renew func(context.Context) error, fn func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
 	wg.Go(func() {
 		for tick := time.Tick(lease / 3); ; {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick:
-				_ = renew(ctx) // if it fails, another replica does the work too
+				_ = panics.Caught(func() error { return renew(ctx) }) // if it fails, another replica does the work too
 			}
 		}
 	})
-	err := fn(ctx)
-	cancel()
-	wg.Wait()
-	return err
+	return fn(ctx)
 }
 
 // readFile fills in the digest of one file that is due.

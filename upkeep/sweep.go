@@ -8,6 +8,7 @@ import (
 
 	"greenroom/artifacts"
 	"greenroom/models"
+	"greenroom/panics"
 )
 
 // The server sweeps this often, and leaves uploads this much time from their beginning to their end.
@@ -57,7 +58,7 @@ func (s Sweeper) Run(ctx context.Context, every time.Duration) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
-		swept, err := s.Sweep(ctx)
+		swept, err := panics.Result(func() (Swept, error) { return s.Sweep(ctx) })
 		switch {
 		case ctx.Err() != nil:
 			return

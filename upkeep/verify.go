@@ -13,6 +13,7 @@ import (
 
 	"greenroom/artifacts"
 	"greenroom/models"
+	"greenroom/panics"
 )
 
 // Status is what is wrong with a file.
@@ -93,7 +94,7 @@ func each[T any](ctx context.Context, n int, feed func(ctx context.Context, work
 				if ctx.Err() != nil {
 					continue
 				}
-				if err := fn(ctx, item); err != nil {
+				if err := panics.Caught(func() error { return fn(ctx, item) }); err != nil {
 					cancel(err)
 				}
 			}

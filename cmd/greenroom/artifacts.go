@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"greenroom/artifacts"
+	"greenroom/panics"
 )
 
 // artifactLocations are where a server keeps artifacts, as its flags name them.
@@ -118,7 +119,7 @@ func checkArtifacts(ctx context.Context, stores artifacts.Stores, log *slog.Logg
 		if !ok {
 			return
 		}
-		if err := bucket.Check(ctx); err != nil && ctx.Err() == nil {
+		if err := panics.Caught(func() error { return bucket.Check(ctx) }); err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "the artifact store does not answer as it should; what needs it fails until it does",
 				slog.String("store", bucket.URI()), slog.Any("error", err))
 		}
