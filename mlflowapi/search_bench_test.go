@@ -26,7 +26,7 @@ func BenchmarkSearch(b *testing.B) {
 	}{{"sqlite", modelstest.SQLite}, {"postgresql", modelstest.PostgreSQL}} {
 		b.Run(database.name, func(b *testing.B) {
 			b.Run("runs=5000", func(b *testing.B) {
-				handler := seeded(b, database.uri(b), seedRuns(5000, 10))
+				handler := seeded(b, database.uri(b), seedRuns(5000, 5))
 				const filter = `"filter": "metrics.m0 > 0.5 AND params.p1 = '3'", "order_by": ["metrics.m1 DESC"]`
 				benchSearch(b, handler, "filter", "runs/search", `{"experiment_ids": ["0"], "max_results": 100, `+filter+`}`)
 				benchSearch(b, handler, "page", "runs/search", `{"experiment_ids": ["0"], "max_results": 1000}`)
@@ -76,11 +76,13 @@ const benchRunID = "(substr(CAST(1000000 + (n * 7919) % 1000003 AS TEXT), 1, 7) 
 func seedRuns(runs, keys int) []string {
 	statements := []string{numbers(runs) + `INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, end_time, source_version, lifecycle_stage, artifact_uri, experiment_id)
 		SELECT ` + benchRunID + `, 'run-' || n, 'UNKNOWN', '', '', 'somebody', 'FINISHED', 1700000000000 + 1000 * (n / 2), 1700000600000 + n, '', 'active', 'mlflow-artifacts:/0/' || ` + benchRunID + ` || '/artifacts', 0 FROM numbers`}
-	for key := range keys {
-		statements = append(statements,
-			numbers(runs)+fmt.Sprintf("INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) SELECT 'm%d', ((n * 7919 + %d) %% 10007) / 10007.0, 1700000000000 + n, 100, CAST(0 AS BOOLEAN), %s FROM numbers", key, 31*key, benchRunID),
-			numbers(runs)+fmt.Sprintf("INSERT INTO params (key, value, run_uuid) SELECT 'p%d', CAST((n * 31 + %d) %% 10 AS TEXT), %s FROM numbers", key, key, benchRunID),
-			numbers(runs)+fmt.Sprintf("INSERT INTO tags (key, value, run_uuid) SELECT 't%d', 'value ' || (n %% 10), %s FROM numbers", key, benchRunID))
+	for _, insert := range []string{
+		"INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) SELECT 'm' || k, ((n * 7919 + 31 * k) %% 10007) / 10007.0, 1700000000000 + n, 100, CAST(0 AS BOOLEAN), %s FROM data",
+		"INSERT INTO params (key, value, run_uuid) SELECT 'p' || k, CAST((n * 31 + k) %% 10 AS TEXT), %s FROM data",
+		"INSERT INTO tags (key, value, run_uuid) SELECT 't' || k, 'value ' || (n %% 10), %s FROM data",
+	} {
+		// One run after the other, as clients log them.
+		statements = append(statements, numbers(runs*keys)+fmt.Sprintf(", data AS (SELECT n / %[1]d AS n, n %% %[1]d AS k FROM numbers) ", keys)+fmt.Sprintf(insert, benchRunID))
 	}
 	return statements
 }

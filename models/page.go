@@ -73,13 +73,13 @@ func pickPage[T any, R row[T]](t *tx, l listing, p Page) ([]R, error) {
 	return readPage(t, l, p, func(q *query, add func(R, func() []any)) error {
 		keys := make([]any, len(l.order))
 		copied := func() []any { return slices.Clone(keys) }
-		return t.each(q, func(rows *sql.Rows) error {
+		return t.each(q, func(row scanner) error {
 			record := R(new(T))
 			into := record.columns()
 			for i := range keys {
 				into = append(into, &keys[i])
 			}
-			if err := rows.Scan(into...); err != nil {
+			if err := row.Scan(into...); err != nil {
 				return err
 			}
 			add(record, copied)
@@ -182,7 +182,7 @@ func (l *lead) divide(t *tx, after []any, limit int) (near []search.Clause, far 
 		return nil, far, err
 	}
 	var many, to any
-	if err := t.each(q, func(rows *sql.Rows) error { return rows.Scan(&many, &to) }); err != nil || many == nil {
+	if err := t.each(q, func(row scanner) error { return row.Scan(&many, &to) }); err != nil || many == nil {
 		return nil, far, err
 	}
 	for _, p := range places {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -17,13 +18,18 @@ type pgTx struct {
 	*sql.Conn
 	queued *pgx.Batch
 	began  bool
+	// planned tells that statements are planned for the values at hand.
+	planned bool
 }
 
+// pgSnapshot begins a transaction that only reads, and sees what was committed before its first statement.
+const pgSnapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
 // pgTransaction runs fn in a transaction.
-func (s *Store) pgTransaction(ctx context.Context, fn func(*gorm.DB) error) error {
+func (s *Store) pgTransaction(ctx context.Context, begin string, fn func(*gorm.DB) error) error {
 	return s.connected(ctx, s.write, func(db *gorm.DB) error {
 		p := &pgTx{Conn: db.Statement.ConnPool.(*sql.Conn), queued: &pgx.Batch{}}
-		p.queued.Queue("BEGIN")
+		p.queued.Queue(begin)
 		db.Statement.ConnPool = p
 		ended := false
 		defer func() {
@@ -105,14 +111,7 @@ func (t *tx) ask(questions ...question) error {
 	p, together := t.Statement.ConnPool.(*pgTx)
 	for _, q := range questions {
 		if together {
-			p.queued.Queue(q.query, q.args...).Query(func(rows pgx.Rows) error {
-				for rows.Next() {
-					if err := q.each(rows); err != nil {
-						return err
-					}
-				}
-				return rows.Err()
-			})
+			p.queue(q)
 			continue
 		}
 		if err := t.askNow(q); err != nil {
@@ -123,6 +122,31 @@ func (t *tx) ask(questions ...question) error {
 		return p.flush(t.Statement.Context)
 	}
 	return nil
+}
+
+// queue asks a question with what is sent next.
+func (p *pgTx) queue(q question) {
+	p.queued.Queue(q.query, q.args...).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := q.each(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+}
+
+// plan makes PostgreSQL plan what follows for the values at hand, or as ever.
+func (p *pgTx) plan(forValues bool) {
+	if p.planned == forValues {
+		return
+	}
+	p.planned = forValues
+	mode := "DEFAULT"
+	if forValues {
+		mode = "force_custom_plan"
+	}
+	p.queued.Queue("SET LOCAL plan_cache_mode TO " + mode)
 }
 
 func (t *tx) askNow(q question) error {
@@ -147,4 +171,33 @@ func (t *tx) queue(query string, args ...any) error {
 	}
 	_, err := t.execPlain(query, args...)
 	return err
+}
+
+// rowQuestion is a query for many rows, whose parameters are $1, $2, …: row is called after each of them is scanned, as by rowReader.each.
+type rowQuestion struct {
+	query string
+	args  []any
+	into  []any
+	row   func() error
+}
+
+// askLast asks what nobody waits for before the transaction ends: on PostgreSQL the answers come with that of COMMIT. It is for transactions
+// that read, and does not watch ctx in the middle of a question.
+func (t *tx) askLast(questions ...rowQuestion) error {
+	ctx := t.Statement.Context
+	p, together := t.Statement.ConnPool.(*pgTx)
+	if together {
+		p.plan(false)
+	}
+	for _, q := range questions {
+		if together {
+			p.queued.Queue(q.query, q.args...).Query(func(rows pgx.Rows) error { return eachPostgresRow(rows, q.into, q.row) })
+			continue
+		}
+		r := rowReader{t.s, t.Statement.ConnPool.(*sql.Conn)}
+		if err := errors.Join(ctx.Err(), r.each(context.WithoutCancel(ctx), q.query, q.args, q.into, q.row)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

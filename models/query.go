@@ -2,13 +2,10 @@ package models
 
 import (
 	"cmp"
-	"database/sql"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 
 	"greenroom/search"
 )
@@ -46,22 +43,15 @@ func (q *query) add(text string, args ...any) *query {
 
 // each runs a query and calls fn with each of its rows. PostgreSQL plans it for the values at hand: what users search for takes any
 // shape, and a plan for all values of a shape is slow for most.
-func (t *tx) each(q *query, fn func(*sql.Rows) error) error {
+func (t *tx) each(q *query, fn func(scanner) error) error {
 	text, args := q.plain(t.s.dialect)
-	if t.s.dialect == search.PostgreSQL {
-		args = append([]any{pgx.QueryExecModeCacheDescribe}, args...)
+	asked := question{text, args, fn}
+	if p, together := t.Statement.ConnPool.(*pgTx); together {
+		p.plan(true)
+		p.queue(asked)
+		return p.flush(t.Statement.Context)
 	}
-	rows, err := t.Statement.ConnPool.QueryContext(t.Statement.Context, text, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := fn(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return t.askNow(asked)
 }
 
 // plain is the query as a driver takes it: a list is a parameter for each of its values, and a parameter $1 on PostgreSQL. To SQLite
@@ -94,64 +84,6 @@ func (q *query) plain(d search.Dialect) (text string, args []any) {
 		b.WriteString(")")
 	}
 	return b.String(), args
-}
-
-// eachPlain runs a query without gorm, for what has many rows: the parameter is $1. It calls fn with the values of each row, which are
-// good until it returns.
-func (t *tx) eachPlain(query string, args []any, columns int, fn func(row []any)) error {
-	rows, err := t.Statement.ConnPool.QueryContext(t.Statement.Context, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	row, into := make([]any, columns), make([]any, columns)
-	for i := range row {
-		into[i] = &row[i] // an interface is the one type that database/sql assigns without reflection
-	}
-	for rows.Next() {
-		if err := rows.Scan(into...); err != nil {
-			return err
-		}
-		fn(row)
-	}
-	return rows.Err()
-}
-
-// The values of columns as both databases give them, and the zero value for null.
-
-func textOf(value any) string {
-	if b, ok := value.([]byte); ok { // a blob, which SQLite keeps in any column
-		return string(b)
-	}
-	s, _ := value.(string)
-	return s
-}
-
-func optionalText(value any) *string {
-	if value == nil {
-		return nil
-	}
-	s := textOf(value)
-	return &s
-}
-
-func number(value any) int64 {
-	n, _ := value.(int64)
-	return n
-}
-
-// double is a number that SQLite may have stored as a whole one.
-func double(value any) float64 {
-	if n, ok := value.(int64); ok {
-		return float64(n)
-	}
-	f, _ := value.(float64)
-	return f
-}
-
-func truth(value any) bool {
-	b, ok := value.(bool)
-	return b || !ok && number(value) != 0
 }
 
 // chunk bounds how many values one statement binds: SQLite takes 32766, PostgreSQL 65535.

@@ -111,7 +111,9 @@ func eachSQLiteRecord(rows driver.Rows, fn func(record) error) error {
 type sqliteRecord []driver.Value
 
 func (r sqliteRecord) text(column int) (string, bool) {
-	return textOf(r[column]), r[column] != nil
+	var text string
+	err := scanSQLite(r[column], &text)
+	return text, err == nil && r[column] != nil
 }
 
 func (r sqliteRecord) number(column int) (int64, bool) {

@@ -4,10 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime/debug"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -71,8 +75,8 @@ func recovered(err *error) {
 	}
 }
 
-// each scans the rows of a query into *string, *int64, *float64 and *bool, and calls row after each of them. The query's
-// parameters are $1, $2, … on both databases.
+// each scans the rows of a query into *string, *int64, *float64 and *bool, which are zero for null, or **string, and calls row
+// after each of them. The query's parameters are $1, $2, … on both databases.
 func (r rowReader) each(ctx context.Context, query string, args, into []any, row func() error) error {
 	return r.conn.Raw(func(conn any) (err error) {
 		defer recovered(&err)
@@ -100,15 +104,79 @@ func (r rowReader) each(ctx context.Context, query string, args, into []any, row
 
 func eachPostgresRow(rows pgx.Rows, into []any, row func() error) error {
 	defer rows.Close()
+	var texts strings.Builder
+	columns := rows.FieldDescriptions()
 	for rows.Next() {
-		if err := rows.Scan(into...); err != nil {
-			return err
+		for i, raw := range rows.RawValues() {
+			if err := scanPostgres(raw, columns[i].Format, into[i], &texts); err != nil {
+				return err
+			}
 		}
 		if err := row(); err != nil {
 			return err
 		}
 	}
 	return rows.Err()
+}
+
+// textBlock is how many bytes of text are allocated at once.
+const textBlock = 8 << 10
+
+// keepText copies a text into a block that it shares with others.
+func keepText(block *strings.Builder, raw []byte) string {
+	if len(raw) > textBlock/8 {
+		return string(raw)
+	}
+	if block.Cap()-block.Len() < len(raw) {
+		*block = strings.Builder{} // the texts keep the full one
+		block.Grow(textBlock)
+	}
+	start := block.Len()
+	block.Write(raw)
+	return block.String()[start:]
+}
+
+// scanPostgres takes a value in one of the forms in which PostgreSQL sends it: binary, but for a driver that is told to describe nothing.
+func scanPostgres(raw []byte, format int16, into any, texts *strings.Builder) (err error) {
+	binaryOf := func(size int) bool { return format == pgx.BinaryFormatCode && len(raw) == size }
+	switch into := into.(type) {
+	case *string:
+		*into = keepText(texts, raw)
+		return nil
+	case **string:
+		*into = nil
+		if raw != nil {
+			text := keepText(texts, raw)
+			*into = &text
+		}
+		return nil
+	case *int64:
+		switch {
+		case raw == nil:
+			*into = 0
+		case binaryOf(8):
+			*into = int64(binary.BigEndian.Uint64(raw))
+		case binaryOf(4):
+			*into = int64(int32(binary.BigEndian.Uint32(raw)))
+		default:
+			*into, err = strconv.ParseInt(string(raw), 10, 64)
+		}
+		return err
+	case *float64:
+		switch {
+		case raw == nil:
+			*into = 0
+		case binaryOf(8):
+			*into = math.Float64frombits(binary.BigEndian.Uint64(raw))
+		default:
+			*into, err = strconv.ParseFloat(string(raw), 64)
+		}
+		return err
+	case *bool:
+		*into = len(raw) == 1 && (raw[0] == 1 || raw[0] == 't')
+		return nil
+	}
+	return fmt.Errorf("scan a value of PostgreSQL into a %T", into)
 }
 
 func eachSQLiteRow(ctx context.Context, rows driver.Rows, into []any, row func() error) (err error) {
@@ -134,29 +202,60 @@ func eachSQLiteRow(ctx context.Context, rows driver.Rows, into []any, row func()
 	}
 }
 
-// scanSQLite takes a value as SQLite keeps it: booleans are 0 and 1, and a whole number in a column of floats may be an integer.
+// scanSQLite takes a value as SQLite keeps it: booleans are 0 and 1, a whole number in a column of floats may be an integer, and any
+// column may hold a blob.
 func scanSQLite(v driver.Value, into any) error {
-	switch v := v.(type) {
-	case int64:
-		switch into := into.(type) {
-		case *int64:
+	switch into := into.(type) {
+	case *string:
+		switch v := v.(type) {
+		case string:
 			*into = v
 			return nil
-		case *float64:
+		case []byte:
+			*into = string(v)
+			return nil
+		case nil:
+			*into = ""
+			return nil
+		}
+	case **string:
+		*into = nil
+		if v == nil {
+			return nil
+		}
+		*into = new(string)
+		return scanSQLite(v, *into)
+	case *int64:
+		switch v := v.(type) {
+		case int64:
+			*into = v
+			return nil
+		case nil:
+			*into = 0
+			return nil
+		}
+	case *float64:
+		switch v := v.(type) {
+		case float64:
+			*into = v
+			return nil
+		case int64:
 			*into = float64(v)
 			return nil
-		case *bool:
+		case nil:
+			*into = 0
+			return nil
+		}
+	case *bool:
+		switch v := v.(type) {
+		case int64:
 			*into = v != 0
 			return nil
-		}
-	case float64:
-		if into, ok := into.(*float64); ok {
+		case bool:
 			*into = v
 			return nil
-		}
-	case string:
-		if into, ok := into.(*string); ok {
-			*into = v
+		case nil:
+			*into = false
 			return nil
 		}
 	}

@@ -117,14 +117,15 @@ func (s *Store) prepareRun(n *NewRun) error {
 }
 
 // Run gives a run with all its data, deleted or not.
-func (s *Store) Run(ctx context.Context, id string) (run *Run, err error) {
-	err = s.view(ctx, func(t *tx) error {
-		if run, err = t.run(id); err != nil {
-			return err
-		}
-		return t.loadRuns([]*Run{run})
+func (s *Store) Run(ctx context.Context, id string) (*Run, error) {
+	found, err := s.runsWithData(ctx, func(t *tx) ([]*Run, error) {
+		run, err := t.run(id)
+		return []*Run{run}, err
 	})
-	return run, err
+	if err != nil {
+		return nil, err
+	}
+	return found[0], nil
 }
 
 // RunInfo gives a run without its metrics, params, tags, inputs and outputs.
@@ -253,24 +254,19 @@ func (s *Store) RestoreRun(ctx context.Context, id string) error {
 }
 
 // SearchRuns gives one page of the runs that match, with all their data, of those of the experiments that the caller may read.
-func (s *Store) SearchRuns(ctx context.Context, experiments []int64, view ViewType, page Page) (found []*Run, err error) {
+func (s *Store) SearchRuns(ctx context.Context, experiments []int64, view ViewType, page Page) ([]*Run, error) {
 	q, err := runSchema.Query(s.dialect, page.Filter, page.OrderBy)
 	if err != nil {
 		return nil, err
 	}
 	asked := slices.Sorted(slices.Values(experiments))
-	err = s.view(ctx, func(t *tx) error {
+	return s.runsWithData(ctx, func(t *tx) ([]*Run, error) {
 		experiments, err := t.readableExperiments(experiments)
 		if err != nil || len(experiments) == 0 {
-			return err
+			return nil, err
 		}
-		found, err = pickPage[Run](t, listRuns(q, experiments, view, asked), page)
-		if err != nil {
-			return err
-		}
-		return t.loadRuns(found)
+		return pickPage[Run](t, listRuns(q, experiments, view, asked), page)
 	})
-	return found, err
 }
 
 // listRuns is a search among the runs of experiments; asked are those that the caller named.

@@ -280,20 +280,22 @@ func (s *Store) transaction(ctx context.Context, fn func(*gorm.DB) error) error 
 	if s.groups != nil {
 		return s.groups.transaction(ctx, fn)
 	}
-	return s.pgTransaction(ctx, fn)
+	return s.pgTransaction(ctx, "BEGIN", fn)
 }
 
 // view runs fn on one snapshot of the database.
 func (s *Store) view(ctx context.Context, fn func(*tx) error) error {
-	opts := &sql.TxOptions{ReadOnly: true}
-	if s.dialect == search.PostgreSQL {
-		opts.Isolation = sql.LevelRepeatableRead
+	read := func(db *gorm.DB) error {
+		return fn(&tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)})
 	}
-	return explain(s.connected(ctx, s.read, func(db *gorm.DB) error {
-		return db.Transaction(func(db *gorm.DB) error {
-			return fn(&tx{DB: db, s: s, now: s.opts.Now().UnixMilli(), by: auth.Of(ctx)})
-		}, opts)
-	}))
+	if s.dialect == search.PostgreSQL {
+		return explain(s.pgTransaction(ctx, pgSnapshot, read))
+	}
+	return s.readSnapshot(ctx, func(r rowReader) error {
+		db := s.read.WithContext(ctx)
+		db.Statement.ConnPool = r.conn
+		return read(db)
+	})
 }
 
 // look runs fn, which makes one query at the most, without a transaction around it: this is for what every request asks.

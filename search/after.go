@@ -88,6 +88,8 @@ func (t Type) FormatValue(value any) (string, bool) {
 			return strconv.FormatFloat(float64(v), 'g', -1, 64), true
 		}
 		return strconv.FormatInt(v, 10), t != Text
+	case int32:
+		return t.FormatValue(int64(v))
 	case float64:
 		return strconv.FormatFloat(v, 'g', -1, 64), t == Double
 	}
