@@ -50,15 +50,46 @@ func TestModelVersionsJSON_IsEncodingJSONs(t *testing.T) {
 	sameJSON(t, modelVersionsResponse{}, (&modelVersionsResponse{}).appendJSON(nil))
 }
 
-func TestRunsJSON_IsEncodingJSONs(t *testing.T) {
-	check := func(r run, token string) bool {
-		one, all := runResponse{r}, searchRunsResponse{[]run{r, {}}, token}
-		return sameJSON(t, one, one.appendJSON(nil)) && sameJSON(t, all, all.appendJSON(nil))
+// wireRun is a run as encoding/json writes it.
+type wireRun struct {
+	Info runInfo `json:"info"`
+	Data struct {
+		Metrics []metric `json:"metrics,omitempty"`
+		Params  []param  `json:"params,omitempty"`
+		Tags    []tag    `json:"tags,omitempty"`
+	} `json:"data"`
+	Inputs  runInputs   `json:"inputs"`
+	Outputs *runOutputs `json:"outputs,omitempty"`
+}
+
+func newWireRun(r *models.Run) (out wireRun) {
+	out.Info, out.Inputs, out.Outputs = newRunInfo(r), newRunInputs(r), newRunOutputs(r)
+	for _, m := range r.Metrics {
+		out.Data.Metrics = append(out.Data.Metrics, newMetric(m))
 	}
-	if err := quick.Check(check, nil); err != nil {
+	for _, p := range r.Params {
+		out.Data.Params = append(out.Data.Params, param(p))
+	}
+	out.Data.Tags = newTags(r.Tags)
+	return out
+}
+
+func TestRunsJSON_IsEncodingJSONs(t *testing.T) {
+	check := func(r *models.Run, isNew bool, token string) bool {
+		one, all := newWireRun(r), []wireRun{newWireRun(r), newWireRun(&models.Run{})}
+		if isNew {
+			one.Outputs = nil
+		}
+		return sameJSON(t, map[string]any{"run": one}, (&runResponse{r, isNew}).appendJSON(nil)) &&
+			sameJSON(t, struct {
+				Runs  []wireRun `json:"runs"`
+				Token string    `json:"next_page_token,omitempty"`
+			}{all, token}, (&searchRunsResponse{[]*models.Run{r, {}}, token}).appendJSON(nil))
+	}
+	if err := quick.Check(func(r models.Run, isNew bool, token string) bool { return check(&r, isNew, token) }, nil); err != nil {
 		t.Error(err)
 	}
-	sameJSON(t, searchRunsResponse{}, (&searchRunsResponse{}).appendJSON(nil))
+	sameJSON(t, struct{}{}, (&searchRunsResponse{}).appendJSON(nil))
 }
 
 func TestMetricsJSON_IsEncodingJSONs(t *testing.T) {

@@ -11,13 +11,6 @@ import (
 	"greenroom/models"
 )
 
-type run struct {
-	Info    runInfo     `json:"info"`
-	Data    runData     `json:"data"`
-	Inputs  runInputs   `json:"inputs"`
-	Outputs *runOutputs `json:"outputs,omitempty"`
-}
-
 type runInfo struct {
 	RunUUID        string                `json:"run_uuid"`
 	ExperimentID   string                `json:"experiment_id"`
@@ -29,12 +22,6 @@ type runInfo struct {
 	ArtifactURI    *string               `json:"artifact_uri,omitempty"`
 	LifecycleStage models.LifecycleStage `json:"lifecycle_stage"`
 	RunID          string                `json:"run_id"`
-}
-
-type runData struct {
-	Metrics []metric `json:"metrics,omitempty"`
-	Params  []param  `json:"params,omitempty"`
-	Tags    []tag    `json:"tags,omitempty"`
 }
 
 type metric struct {
@@ -62,19 +49,6 @@ func newRunInfo(r *models.Run) runInfo {
 		RunUUID: r.ID, RunID: r.ID, ExperimentID: strconv.FormatInt(r.ExperimentID, 10), RunName: r.Name, UserID: r.UserID, Status: r.Status,
 		StartTime: r.StartTime, EndTime: r.EndTime, ArtifactURI: r.ArtifactURI, LifecycleStage: r.LifecycleStage,
 	}
-}
-
-func newRun(r *models.Run) run {
-	out := run{Info: newRunInfo(r), Inputs: newRunInputs(r), Outputs: newRunOutputs(r)}
-	out.Data.Metrics, out.Data.Params = make([]metric, 0, len(r.Metrics)), make([]param, 0, len(r.Params))
-	for _, m := range r.Metrics {
-		out.Data.Metrics = append(out.Data.Metrics, newMetric(m))
-	}
-	for _, p := range r.Params {
-		out.Data.Params = append(out.Data.Params, param(p))
-	}
-	out.Data.Tags = newTags(r.Tags)
-	return out
 }
 
 func newMetric(m models.Metric) metric {
@@ -106,8 +80,10 @@ type createRunRequest struct {
 
 func (r createRunRequest) targets() []target { return onExperiment(cmp.Or(r.ExperimentID, "0")) }
 
+// runResponse is a run with all its data; a new one is without outputs.
 type runResponse struct {
-	Run run `json:"run"`
+	run   *models.Run
+	isNew bool
 }
 
 func (a *API) createRun(ctx context.Context, req *createRunRequest) (*runResponse, error) {
@@ -122,9 +98,7 @@ func (a *API) createRun(ctx context.Context, req *createRunRequest) (*runRespons
 	if err != nil {
 		return nil, err
 	}
-	out := newRun(r)
-	out.Outputs = nil
-	return &runResponse{out}, nil
+	return &runResponse{run: r, isNew: true}, nil
 }
 
 func (a *API) getRun(ctx context.Context, req *runRef) (*runResponse, error) {
@@ -132,7 +106,7 @@ func (a *API) getRun(ctx context.Context, req *runRef) (*runResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &runResponse{newRun(r)}, nil
+	return &runResponse{run: r}, nil
 }
 
 // runStatus is a run's status on the wire.
@@ -180,42 +154,41 @@ type searchRunsRequest struct {
 }
 
 type searchRunsResponse struct {
-	Runs          []run  `json:"runs,omitempty"`
-	NextPageToken string `json:"next_page_token,omitempty"`
+	runs      []*models.Run
+	nextToken string
 }
 
 func (r *searchRunsResponse) appendJSON(b []byte) []byte {
 	b, f := object(b)
-	if len(r.Runs) > 0 {
-		b = slices.Grow(b, 1<<10*len(r.Runs))
-		b = appendList(f.name(b, "runs"), r.Runs, func(b []byte, r run) []byte { return r.appendJSON(b) })
+	if len(r.runs) > 0 {
+		b = slices.Grow(b, 1<<10*len(r.runs))
+		b = appendList(f.name(b, "runs"), r.runs, func(b []byte, r *models.Run) []byte { return appendRun(b, r, true) })
 	}
-	if r.NextPageToken != "" {
-		b = f.text(b, "next_page_token", r.NextPageToken)
+	if r.nextToken != "" {
+		b = f.text(b, "next_page_token", r.nextToken)
 	}
 	return append(b, '}')
 }
 
 func (r *runResponse) appendJSON(b []byte) []byte {
-	return append(r.Run.appendJSON(append(b, `{"run":`...)), '}')
+	return append(appendRun(append(b, `{"run":`...), r.run, !r.isNew), '}')
 }
 
-func (r run) appendJSON(b []byte) []byte {
-	b = r.Info.appendJSON(append(b, `{"info":`...))
-	b = r.Data.appendJSON(append(b, `,"data":`...))
+func appendRun(b []byte, r *models.Run, outputs bool) []byte {
+	b = newRunInfo(r).appendJSON(append(b, `{"info":`...))
+	b = appendRunData(append(b, `,"data":`...), r)
 	b = append(b, `,"inputs":`...)
-	if len(r.Inputs.ModelInputs)+len(r.Inputs.DatasetInputs) == 0 {
+	if len(r.ModelInputs)+len(r.DatasetInputs) == 0 {
 		b = append(b, "{}"...)
 	} else {
-		b = appendMarshaled(b, r.Inputs)
+		b = appendMarshaled(b, newRunInputs(r))
 	}
-	if o := r.Outputs; o != nil {
-		b = append(b, `,"outputs":`...)
-		if len(o.ModelOutputs) == 0 {
-			b = append(b, "{}"...)
-		} else {
-			b = appendMarshaled(b, o)
-		}
+	switch {
+	case !outputs:
+	case len(r.ModelOutputs) == 0:
+		b = append(b, `,"outputs":{}`...)
+	default:
+		b = appendMarshaled(append(b, `,"outputs":`...), newRunOutputs(r))
 	}
 	return append(b, '}')
 }
@@ -235,16 +208,16 @@ func (i runInfo) appendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func (d runData) appendJSON(b []byte) []byte {
+func appendRunData(b []byte, r *models.Run) []byte {
 	b, f := object(b)
-	if len(d.Metrics) > 0 {
-		b = appendList(f.name(b, "metrics"), d.Metrics, func(b []byte, m metric) []byte { return m.appendJSON(b) })
+	if len(r.Metrics) > 0 {
+		b = appendList(f.name(b, "metrics"), r.Metrics, func(b []byte, m models.Metric) []byte { return newMetric(m).appendJSON(b) })
 	}
-	if len(d.Params) > 0 {
-		b = appendList(f.name(b, "params"), d.Params, func(b []byte, p param) []byte { return appendTag(b, tag(p)) })
+	if len(r.Params) > 0 {
+		b = appendList(f.name(b, "params"), r.Params, func(b []byte, p models.Param) []byte { return appendTag(b, tag(p)) })
 	}
-	if len(d.Tags) > 0 {
-		b = appendList(f.name(b, "tags"), d.Tags, appendTag)
+	if len(r.Tags) > 0 {
+		b = appendList(f.name(b, "tags"), r.Tags, func(b []byte, g models.Tag) []byte { return appendTag(b, tag(g)) })
 	}
 	return append(b, '}')
 }
@@ -274,14 +247,11 @@ func (a *API) searchRuns(ctx context.Context, req *searchRunsRequest) (*searchRu
 	if err != nil {
 		return nil, err
 	}
-	resp := &searchRunsResponse{Runs: make([]run, 0, len(found))}
 	for _, r := range found {
-		out := newRun(r)
-		out.Inputs.ModelInputs = nil // a search leaves them out, as MLflow's does
-		resp.Runs = append(resp.Runs, out)
+		r.ModelInputs = nil // a search leaves them out, as MLflow's does
 	}
-	resp.NextPageToken, err = nextToken(page)
-	return resp, err
+	next, err := nextToken(page)
+	return &searchRunsResponse{found, next}, err
 }
 
 // loggedMetric is a metric to log; in a log-batch, clients 3.x put the run's id into each as well.
