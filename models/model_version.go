@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -490,26 +491,36 @@ func scanVersion(row scanner) (*ModelVersion, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(fields) != versionColumns+2 {
+		return nil, fmt.Errorf("a version has %d columns", len(fields))
+	}
 	v := readVersion(fields)
-	if err := fields.decode(versionColumns+1, &v.Aliases); err != nil {
+	aliases, err := splitJSON(fields[versionColumns+1])
+	if err != nil {
 		return nil, err
+	}
+	for i := range aliases {
+		alias, _ := aliases.text(i)
+		v.Aliases = append(v.Aliases, alias)
 	}
 	slices.Sort(v.Aliases)
 	return v, v.setTags(fields[versionColumns])
 }
 
-// setTags sets the tags that tagsOfVersion has selected; "" is none.
+// setTags sets the tags that tagsOfVersion has selected.
 func (v *ModelVersion) setTags(list string) error {
-	if list == "" || list == "null" || list == "[]" {
-		return nil
-	}
-	var pairs [][2]*string
-	if err := json.Unmarshal([]byte(list), &pairs); err != nil {
+	pairs, err := splitJSON(list)
+	if err != nil || len(pairs) == 0 {
 		return err
 	}
 	v.Tags = make([]Tag, len(pairs))
 	for i, pair := range pairs {
-		v.Tags[i] = Tag{deref(pair[0]), deref(pair[1])}
+		tag, err := splitJSON(pair)
+		if err != nil || len(tag) != 2 {
+			return errors.Join(fmt.Errorf("a tag has %d columns", len(tag)), err)
+		}
+		v.Tags[i].Key, _ = tag.text(0)
+		v.Tags[i].Value, _ = tag.text(1)
 	}
 	slices.SortFunc(v.Tags, func(a, b Tag) int { return cmp.Compare(a.Key, b.Key) })
 	return nil

@@ -124,9 +124,12 @@ func (r sqliteRecord) number(column int) (int64, bool) {
 // jsonRecord is a row that comes as one JSON array: the JSON of each of its elements.
 type jsonRecord []string
 
-// splitJSON splits an array as the databases write it, which are trusted to write JSON.
+// splitJSON splits an array as the databases write it, which are trusted to write JSON. There is nothing in null and "".
 func splitJSON(array string) (r jsonRecord, err error) {
-	r = make(jsonRecord, 0, 16)
+	if array == "" || array == "null" || array == "[]" {
+		return nil, nil
+	}
+	r = make(jsonRecord, 0, min(1+strings.Count(array, ","), 16))
 	depth, begin := 0, 0
 	for i := 0; i < len(array); i++ {
 		switch array[i] {
@@ -172,14 +175,6 @@ func (r jsonRecord) text(column int) (string, bool) {
 func (r jsonRecord) number(column int) (int64, bool) {
 	n, err := strconv.ParseInt(r[column], 10, 64)
 	return n, err == nil
-}
-
-// decode reads a column that is a list; into is left alone where there is none.
-func (r jsonRecord) decode(column int, into any) error {
-	if v := r[column]; v != "null" && v != "[]" {
-		return json.Unmarshal([]byte(v), into)
-	}
-	return nil
 }
 
 // sortKeys are the values of columns from first on, by which rows are sorted: texts, whole numbers and nulls.

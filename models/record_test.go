@@ -2,6 +2,7 @@ package models
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,9 +30,14 @@ func TestSplitJSON_GivesTheElementsOfAnArray(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	var pairs [][2]*string
-	if err := r.decode(4, &pairs); err != nil || len(pairs) != 2 || *pairs[0][1] != "v]" || pairs[1][1] != nil {
-		t.Errorf("pairs = %v, %v", pairs, err)
+	pairs, err := splitJSON(r[4])
+	if want := (jsonRecord{`["k", "v]"]`, `["e", null]`}); err != nil || !slices.Equal(pairs, want) {
+		t.Errorf("pairs = %q, %v, want %q", pairs, err, want)
+	}
+	for _, empty := range []string{"", "null", "[]"} {
+		if r, err := splitJSON(empty); err != nil || len(r) != 0 {
+			t.Errorf("%q has the elements %q, %v", empty, r, err)
+		}
 	}
 	if _, err := splitJSON(`["a", "b`); err == nil {
 		t.Error("an array without an end is none")
