@@ -23,24 +23,13 @@ const (
 
 // groups are the writing transactions on SQLite. A commit waits for the disk, so those who wait for the one writing
 // connection share the next, and hear of their success after the commit of all. Should one fail half-way, all run once more,
-// now each in a savepoint of its own, where a failure stays. A group waits a moment for those who were just answered and may come
-// back: without them it would be one writer, and all others would wait for its commit and then for their own.
+// now each in a savepoint of its own, where a failure stays. A group waits a moment for those who were just answered.
 type groups struct {
 	db   *gorm.DB
 	pool *sql.DB // db's, of one connection
 	time time.Duration
 
 	queue[*write]
-	// arrived has a value when a write may have come that the group has not seen.
-	arrived chan struct{}
-	last    lastGroup
-}
-
-// lastGroup is what a group knows of the one before.
-type lastGroup struct {
-	writers int // its members, and those who waited when it ended
-	commit  time.Duration
-	ended   time.Time
 }
 
 // write is one member of a group.
@@ -61,10 +50,6 @@ type write struct {
 func (g *groups) transaction(ctx context.Context, fn func(*gorm.DB) error) error {
 	w := &write{ctx: ctx, fn: fn, done: make(chan struct{})}
 	g.enter(w, 1, g.run)
-	select {
-	case g.arrived <- struct{}{}:
-	default:
-	}
 	select {
 	case <-w.done:
 	case <-ctx.Done():
@@ -151,7 +136,7 @@ func (g *groups) commit(next func() *write, apart bool) (undone []*write) {
 	var members []*write
 	for began := time.Now(); len(members) < groupSize && time.Since(began) < g.time; {
 		w := next()
-		if w == nil && g.awaitsMore(len(members)) {
+		if w == nil && !apart && g.awaitsMore(len(members)) {
 			continue
 		}
 		if w == nil {
@@ -173,31 +158,15 @@ func (g *groups) commit(next func() *write, apart bool) (undone []*write) {
 		}
 		members = append(members, w)
 	}
-	ended := time.Now()
+	complete := time.Now()
 	_, err = conn.ExecContext(ctx, "COMMIT")
 	if committed = err == nil; !committed {
 		for _, w := range members {
 			w.err = err // also of those that failed: it may be for what another did
 		}
 	}
-	g.last = lastGroup{writers: len(members) + g.length(), commit: time.Since(ended), ended: time.Now()}
+	g.groupEnded(len(members), time.Since(complete))
 	return nil
-}
-
-// awaitsMore waits for another write, and tells whether one may have come. It has no patience when all are there who wrote a moment
-// ago, and else so much that who waits in vain waits half as long as for a commit.
-func (g *groups) awaitsMore(members int) bool {
-	if members >= g.last.writers || time.Since(g.last.ended) > 2*g.last.commit {
-		return false
-	}
-	patience := time.NewTimer(g.last.commit / 2)
-	defer patience.Stop()
-	select {
-	case <-g.arrived:
-		return true
-	case <-patience.C:
-		return false
-	}
 }
 
 func (g *groups) begin(ctx context.Context) (*sql.Conn, error) {

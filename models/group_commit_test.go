@@ -143,8 +143,8 @@ func TestGroupCommit_MembersSeeEachOther(t *testing.T) {
 
 func TestGroupCommit_WaitsForThoseWhoWereJustAnswered(t *testing.T) {
 	s := groupStore(t)
-	s.groups.time = time.Hour
-	s.groups.last = lastGroup{writers: 2, commit: time.Hour, ended: time.Now()}
+	s.groups.time, s.groups.patience = time.Hour, time.Hour
+	s.groups.last = lastGroup{size: 2, took: time.Hour, ended: time.Now()}
 	written := make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() {

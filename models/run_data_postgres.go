@@ -18,7 +18,7 @@ import (
 
 const (
 	// logStatements is how many statements log at a time; who comes meanwhile shares the next. PostgreSQL itself lets commits share a wait for the disk.
-	logStatements = 3
+	logStatements = 2
 	// logGroup is how many requests share a statement.
 	logGroup = 64
 	// logAlone is from how many rows on a request has a statement of its own, at once: it has little to gain from company.
@@ -84,8 +84,10 @@ func (s *Store) logAtOnce(ctx context.Context, runID string, b Batch) error {
 func (s *Store) logWaiting() {
 	for !s.loggings.idle() {
 		var group []*logging
-		for l := s.loggings.next(); l != nil; l = s.loggings.next() {
-			if group = append(group, l); len(group) == logGroup {
+		for len(group) < logGroup {
+			if l := s.loggings.next(); l != nil {
+				group = append(group, l)
+			} else if len(group) == 0 || !s.loggings.awaitsMore(len(group)) {
 				break
 			}
 		}
@@ -110,10 +112,14 @@ type logTurn struct {
 	lockWait   time.Duration // how long it waits for each lock; 0 for ever
 }
 
+// shared tells whether it is a turn of logWaiting's.
+func (t logTurn) shared() bool { return t.skipLocked && t.lockWait > 0 }
+
 // log runs one statement for some requests and answers them; those whose runs are locked by others it hands over to lockedRuns.
 // If PostgreSQL refuses the statement, so that nothing is written, perhaps for what one of them asks, each has its own.
 func (s *Store) log(ctx context.Context, turn logTurn, group ...*logging) {
 	var stages map[string]LifecycleStage
+	began := time.Now()
 	err := panics.Caught(func() (err error) {
 		if len(group) == 1 {
 			ctx = group[0].ctx
@@ -121,6 +127,9 @@ func (s *Store) log(ctx context.Context, turn logTurn, group ...*logging) {
 		stages, err = s.runLogStatement(ctx, turn, group)
 		return err
 	})
+	if turn.shared() {
+		s.loggings.groupEnded(len(group), time.Since(began))
+	}
 	locked := sqlState(err) == lockNotAvailable
 	if len(group) > 1 && sqlState(err) != "" && (turn.skipLocked || !locked) {
 		for _, l := range group {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"greenroom/models/modelstest"
 )
@@ -40,6 +41,30 @@ func TestLogMetric_HearsOfAFailedCommit(t *testing.T) {
 	var rows int
 	if err := db.QueryRow("SELECT count(*) FROM metrics").Scan(&rows); err != nil || rows != 0 {
 		t.Errorf("%d rows, %v", rows, err)
+	}
+}
+
+func TestLogMetric_WaitsForThoseWhoWereJustAnswered(t *testing.T) {
+	uri := modelstest.PostgreSQL(t)
+	s := open(t, uri)
+	ctx := modelstest.Anyone(t)
+	run := newTestRun(t, s)
+	db, _ := modelstest.Open(t, uri)
+	defer db.Close()
+	s.loggings.patience = time.Hour
+	s.loggings.last = lastGroup{size: 2, took: time.Hour, ended: time.Now()}
+	var all sync.WaitGroup
+	for i := range int64(2) {
+		all.Go(func() {
+			if err := s.LogMetric(ctx, run, NewMetric("m", 1, 1, i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	var statements int
+	if err := db.QueryRow("SELECT count(DISTINCT xmin::text) FROM metrics").Scan(&statements); err != nil || statements != 1 {
+		t.Errorf("%d statements, %v", statements, err)
 	}
 }
 

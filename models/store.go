@@ -114,6 +114,7 @@ func (s *Store) connect(target Target) (err error) {
 	if target.Dialect == schema.PostgreSQL {
 		s.dialect = search.PostgreSQL
 		s.lockedRuns, s.logWait = newLockedRuns(), connWait
+		s.loggings = newQueue[*logging]()
 		for shape := range s.logStatements {
 			s.logStatements[shape] = logStatement(logShape(shape))
 		}
@@ -135,7 +136,7 @@ func (s *Store) connect(target Target) (err error) {
 	if s.write, err = gorm.Open(&sqlite.Dialector{Conn: writer}, config); err != nil {
 		return errors.Join(err, writer.Close())
 	}
-	s.groups = &groups{db: s.write, pool: writer, time: groupTime, arrived: make(chan struct{}, 1)}
+	s.groups = &groups{db: s.write, pool: writer, time: groupTime, queue: newQueue[*write]()}
 	readers := max(4, 2*runtime.NumCPU())
 	reader, err := openSQLite(fmt.Sprintf("%s&_pragma=cache_size(-%d)", target.DSN, max(readCache/readers, 2000)))
 	if err != nil {
