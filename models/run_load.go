@@ -61,9 +61,10 @@ func newRunLoader(d search.Dialect, runs []*Run) (*runLoader, error) {
 
 // arrayText writes texts as PostgreSQL's text[].
 func arrayText(texts []string) string {
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	escaped := make([]string, len(texts))
 	for i, text := range texts {
-		escaped[i] = strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)
+		escaped[i] = escape.Replace(text)
 	}
 	return `{"` + strings.Join(escaped, `","`) + `"}`
 }
