@@ -21,6 +21,9 @@ import (
 	"greenroom/models"
 )
 
+// maxNames is how many names an object may have; no request has a use for nearly as many.
+const maxNames = 50_000
+
 // maxJSONDepth is far beyond MLflow's messages, none of which nests deeper than five.
 const maxJSONDepth = 64
 
@@ -237,7 +240,13 @@ func readBody(r *http.Request) ([]byte, error) {
 			return nil, err
 		}
 	}
-	body, err := io.ReadAll(r.Body)
+	var body []byte
+	var err error
+	if whole, ok := r.Body.(*wholeBody); ok {
+		body, err = whole.text, whole.err
+	} else {
+		body, err = io.ReadAll(r.Body)
+	}
 	if err != nil {
 		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 			return nil, &requestTooLarge{limit: tooLarge.Limit}
@@ -347,6 +356,9 @@ func (p jsonParser) object(depth int) (any, error) {
 			return nil, err
 		}
 		name := token.(string)
+		if len(object) == maxNames {
+			return nil, invalid("The request body has more than %d names in one object.", maxNames)
+		}
 		if _, twice := object[name]; twice {
 			return nil, invalid("The request body has the name %q twice in one object; provide it once.", name)
 		}

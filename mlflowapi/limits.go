@@ -35,6 +35,10 @@ func (a *API) limited(c *gin.Context, call func(*gin.Context) (any, error)) (any
 	if c.Request.ContentLength == 0 {
 		return call(c)
 	}
+	if c.Request.ContentLength > a.maxRequestBytes() {
+		newUpload(c).drain()
+		return nil, &requestTooLarge{limit: a.maxRequestBytes()}
+	}
 	body := c.Request.Body
 	control := http.NewResponseController(c.Writer)
 	setDeadline(control.SetReadDeadline, time.Now().Add(requestTime))
@@ -54,7 +58,7 @@ func (a *API) inTurn(c *gin.Context, call func(*gin.Context) (any, error)) (any,
 		return call(c)
 	}
 	text, err := io.ReadAll(r.Body)
-	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(text), failing{err}))
+	r.Body = &wholeBody{io.MultiReader(bytes.NewReader(text), failing{err}), text, err}
 	size := int64(min(len(text), largeBodies))
 	if size < largeBody {
 		return call(c)
@@ -67,6 +71,16 @@ func (a *API) inTurn(c *gin.Context, call func(*gin.Context) (any, error)) (any,
 	defer a.large.Release(size)
 	return call(c)
 }
+
+// wholeBody is a body that was read already, to its end or until an error.
+type wholeBody struct {
+	io.Reader
+	text []byte
+	err  error
+}
+
+// Close implements io.Closer.
+func (*wholeBody) Close() error { return nil }
 
 // failing is a reader of nothing that ends with err, or as usual for nil.
 type failing struct{ err error }
