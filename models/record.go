@@ -13,7 +13,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"greenroom/search"
 )
@@ -27,31 +26,7 @@ type record interface {
 
 // records calls fn with each row of a query, whose parameters are $1, $2, … on PostgreSQL and ? on SQLite.
 func (r rowReader) records(ctx context.Context, query string, args []any, fn func(record) error) error {
-	return r.conn.Raw(func(conn any) error {
-		switch conn := conn.(type) {
-		case *stdlib.Conn:
-			rows, err := conn.Conn().Query(ctx, query, args...)
-			if err != nil {
-				return err
-			}
-			return eachPostgresRecord(rows, fn)
-		case *sqliteConn:
-			named := make([]driver.NamedValue, len(args))
-			for i, arg := range args {
-				value, err := driver.DefaultParameterConverter.ConvertValue(arg)
-				if err != nil {
-					return err
-				}
-				named[i] = driver.NamedValue{Ordinal: i + 1, Value: value}
-			}
-			rows, err := conn.QueryContext(ctx, query, named)
-			if err != nil {
-				return err
-			}
-			return errors.Join(eachSQLiteRecord(rows, fn), rows.Close())
-		}
-		return fmt.Errorf("no rows from a %T", conn)
-	})
+	return r.rows(ctx, query, args, func(rows pgx.Rows) error { return eachPostgresRecord(rows, fn) }, func(rows driver.Rows) error { return eachSQLiteRecord(rows, fn) })
 }
 
 func eachPostgresRecord(rows pgx.Rows, fn func(record) error) error {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/gorm"
 
+	"greenroom/panics"
 	"greenroom/search"
 )
 
@@ -28,22 +28,23 @@ type rowReader struct {
 
 // readRows runs fn with a connection of its own and without a transaction: each of its queries sees what is committed then. A panic
 // of fn is an error: it may run in a goroutine of its own, where a panic ends the process.
-func (s *Store) readRows(ctx context.Context, fn func(rowReader) error) (err error) {
-	defer recovered(&err)
-	return explain(s.connected(ctx, s.read, func(db *gorm.DB) error {
-		if conn, ok := db.Statement.ConnPool.(*sql.Conn); ok {
+func (s *Store) readRows(ctx context.Context, fn func(rowReader) error) error {
+	return explain(panics.Caught(func() error {
+		return s.connected(ctx, s.read, func(db *gorm.DB) error {
+			if conn, ok := db.Statement.ConnPool.(*sql.Conn); ok {
+				return fn(rowReader{s, conn})
+			}
+			pool, err := db.DB()
+			if err != nil {
+				return err
+			}
+			conn, err := pool.Conn(ctx)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
 			return fn(rowReader{s, conn})
-		}
-		pool, err := db.DB()
-		if err != nil {
-			return err
-		}
-		conn, err := pool.Conn(ctx)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		return fn(rowReader{s, conn})
+		})
 	}))
 }
 
@@ -58,45 +59,47 @@ func (s *Store) readSnapshot(ctx context.Context, fn func(rowReader) error) erro
 		if err != nil {
 			return err
 		}
-		return errors.Join(orPanic(func() error { return fn(r) }), tx.Rollback())
+		// Closing the connection would wait for the transaction that a panic leaves behind.
+		return errors.Join(panics.Caught(func() error { return fn(r) }), tx.Rollback())
 	})
-}
-
-// orPanic makes a panic an error with its stack. It is called where a panic would leave a transaction behind: its connection,
-// when it is closed, waits for the transaction to end.
-func orPanic(fn func() error) (err error) {
-	defer recovered(&err)
-	return fn()
-}
-
-func recovered(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-	}
 }
 
 // each scans the rows of a query into *string, *int64, *float64 and *bool, which are zero for null, or **string, and calls row
 // after each of them. The query's parameters are $1, $2, … on both databases.
 func (r rowReader) each(ctx context.Context, query string, args, into []any, row func() error) error {
-	return r.conn.Raw(func(conn any) (err error) {
-		defer recovered(&err)
+	return r.rows(ctx, query, args, func(rows pgx.Rows) error {
+		return eachPostgresRow(rows, into, row)
+	}, func(rows driver.Rows) error {
+		return eachSQLiteRow(ctx, rows, into, row)
+	})
+}
+
+// rows asks a query and has its answer read as one driver or the other gives it. A panic of who reads is an error, so that the answer
+// is closed: SQLite would go on showing its connection what it saw then.
+func (r rowReader) rows(ctx context.Context, query string, args []any, postgres func(pgx.Rows) error, sqlite func(driver.Rows) error) error {
+	return r.conn.Raw(func(conn any) error {
 		switch conn := conn.(type) {
 		case *stdlib.Conn:
 			rows, err := conn.Conn().Query(ctx, query, args...)
 			if err != nil {
 				return err
 			}
-			return eachPostgresRow(rows, into, row)
+			defer rows.Close()
+			return panics.Caught(func() error { return postgres(rows) })
 		case *sqliteConn:
 			named := make([]driver.NamedValue, len(args))
 			for i, arg := range args {
-				named[i] = driver.NamedValue{Ordinal: i + 1, Value: arg}
+				value, err := driver.DefaultParameterConverter.ConvertValue(arg)
+				if err != nil {
+					return err
+				}
+				named[i] = driver.NamedValue{Ordinal: i + 1, Value: value}
 			}
 			rows, err := conn.QueryContext(ctx, query, named)
 			if err != nil {
 				return err
 			}
-			return eachSQLiteRow(ctx, rows, into, row)
+			return errors.Join(panics.Caught(func() error { return sqlite(rows) }), rows.Close())
 		}
 		return fmt.Errorf("no rows from a %T", conn)
 	})
@@ -179,8 +182,7 @@ func scanPostgres(raw []byte, format int16, into any, texts *strings.Builder) (e
 	return fmt.Errorf("scan a value of PostgreSQL into a %T", into)
 }
 
-func eachSQLiteRow(ctx context.Context, rows driver.Rows, into []any, row func() error) (err error) {
-	defer func() { err = errors.Join(err, rows.Close()) }()
+func eachSQLiteRow(ctx context.Context, rows driver.Rows, into []any, row func() error) error {
 	values := make([]driver.Value, len(into))
 	for {
 		switch err := rows.Next(values); {
