@@ -25,14 +25,14 @@ func (j *joins) lead(d Dialect, order []Key) *Lead {
 	}
 	f := j.first.field
 	table, owner := f.table()
-	_, entity, _ := strings.Cut(owner, " = ")
-	entity, _, _ = strings.Cut(entity, ".")
+	own, id, _ := strings.Cut(owner, " = ")
+	entity, _, _ := strings.Cut(id, ".")
 	if d == SQLite {
 		table += " INDEXED BY " + f.Index
 	}
-	others := j.clause(d, j.first, true)
+	others := j.clause(d, j.first, true) // before the entity: most filters leave out more than it does
 	return &Lead{
-		From:  Clause{table + joinOn(d, entity, owner, true, true) + others.SQL, others.Args},
+		From:  Clause{table + strings.ReplaceAll(others.SQL, id, own) + joinOn(d, entity, owner, true, true), others.Args},
 		Order: append([]Key{{Clause{SQL: f.Column}, f.Type, order[0].Desc, true, true}}, order[1:]...),
 		first: order[0],
 		table: table,
