@@ -148,7 +148,7 @@ func (s *Store) SearchExperiments(ctx context.Context, view ViewType, page Page)
 	}
 	err = s.view(ctx, func(t *tx) error {
 		rows := newQuery(" FROM experiments WHERE experiments.workspace = ? AND experiments.lifecycle_stage IN ?", workspace, view.stages()).and(t.visibleExperiments())
-		found, err = pickPage[Experiment](t, listing{experimentColumns, rows, where, order, []any{view}, nil, ""}, page)
+		found, err = pickPage[Experiment](t, listing{columns: experimentColumns, rows: rows, where: where, order: order, scope: []any{view}}, page)
 		if err != nil {
 			return err
 		}

@@ -250,7 +250,7 @@ func (s *Store) SearchLoggedModels(ctx context.Context, want LoggedModelSearch) 
 			return err
 		}
 		rows := newQuery(" FROM logged_models WHERE logged_models.experiment_id IN ? AND logged_models.lifecycle_stage <> ?", experiments, Deleted)
-		found, err = pickPage[LoggedModel](t, listing{loggedModelColumns, rows, where, order, nil, nil, ""}, Page{Offset: want.Offset, Limit: want.Limit})
+		found, err = pickPage[LoggedModel](t, listing{columns: loggedModelColumns, rows: rows, where: where, order: order}, Page{Offset: want.Offset, Limit: want.Limit})
 		if err != nil {
 			return err
 		}

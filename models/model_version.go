@@ -287,7 +287,7 @@ func (s *Store) SearchModelVersions(ctx context.Context, page Page) (found []*Mo
 	}
 	t := &tx{s: s, by: auth.Of(ctx)} // writes queries; r runs them
 	rows := newQuery(" FROM model_versions WHERE model_versions.workspace = ? AND model_versions.current_stage <> ?", workspace, stageDeleted).and(t.visibleModels("model_versions.name"))
-	l := listing{modelVersionColumns, rows, where, order, nil, nil, tagsOfVersion(s.dialect)}
+	l := listing{columns: modelVersionColumns, rows: rows, where: where, order: order, about: tagsOfVersion(s.dialect)}
 	read := s.readRows
 	if page.Cursor != nil && page.Cursor.After != nil { // by several queries, perhaps
 		read = s.readSnapshot

@@ -30,7 +30,6 @@ func (r rowReader) records(ctx context.Context, query string, args []any, fn fun
 }
 
 func eachPostgresRecord(rows pgx.Rows, fn func(record) error) error {
-	defer rows.Close()
 	r := &pgRecord{}
 	for rows.Next() {
 		r.fields, r.values = rows.FieldDescriptions(), rows.RawValues()

@@ -122,7 +122,7 @@ func (s *Store) SearchRegisteredModels(ctx context.Context, page Page) (found []
 	}
 	err = s.view(ctx, func(t *tx) error {
 		rows := newQuery(" FROM registered_models WHERE registered_models.workspace = ?", workspace).and(t.visibleModels("registered_models.name"))
-		found, err = pickPage[RegisteredModel](t, listing{registeredModelColumns, rows, where, order, nil, nil, ""}, page)
+		found, err = pickPage[RegisteredModel](t, listing{columns: registeredModelColumns, rows: rows, where: where, order: order}, page)
 		if err != nil {
 			return err
 		}

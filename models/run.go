@@ -274,7 +274,7 @@ func listRuns(q search.Query, experiments []int64, view ViewType, asked []int64)
 	among := func(from search.Clause) *query {
 		return newQuery(" FROM ").add(from.SQL, from.Args...).add(" WHERE runs.experiment_id IN ? AND runs.lifecycle_stage IN ?", experiments, view.stages())
 	}
-	l := listing{runColumns, among(search.Clause{SQL: "runs" + q.Joins.SQL, Args: q.Joins.Args}), q.Where, q.Order, []any{asked, view}, nil, ""}
+	l := listing{columns: runColumns, rows: among(search.Clause{SQL: "runs" + q.Joins.SQL, Args: q.Joins.Args}), where: q.Where, order: q.Order, scope: []any{asked, view}}
 	if q.Lead != nil {
 		l.lead = &lead{q.Lead, among(q.Lead.From), among(search.Clause{SQL: "runs"})}
 	}
