@@ -2,6 +2,7 @@ package reliability_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -27,7 +28,7 @@ type recorder struct {
 	base   []node         // what was there in the beginning; later ones have higher numbers
 	last   int
 	events []event
-	err    error // a call that the recorder does not know
+	err    error // a call that the recorder does not know, or could not read
 }
 
 // node is a file with its content, or a folder with its entries.
@@ -104,8 +105,9 @@ func (r *recorder) forget(path string) {
 	}
 }
 
-// note tells what a call, which has not begun, is going to change. The file or folder that it changes is at the path.
-func (r *recorder) note(asked seccompNotification, path string) (changes []event) {
+// note tells what a call, which has not begun, is going to change. The file or folder that it changes is at the path. The error
+// means nothing when the call was given up meanwhile: a thread that is killed has no memory to read.
+func (r *recorder) note(asked seccompNotification, path string) ([]event, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	path = filepath.Join(r.root, path)
@@ -117,54 +119,54 @@ func (r *recorder) note(asked seccompNotification, path string) (changes []event
 		if err == nil && asked.data.number == unix.SYS_WRITE {
 			offset, err = position(pid, int32(arguments[0]))
 		}
-		r.check(err)
-		return []event{{kind: "write", node: r.id(path, true), offset: offset, data: data}}
+		return []event{{kind: "write", node: r.id(path, true), offset: offset, data: data}}, err
 	case unix.SYS_FTRUNCATE:
-		return []event{{kind: "truncate", node: r.id(path, true), offset: int64(arguments[1])}}
+		return []event{{kind: "truncate", node: r.id(path, true), offset: int64(arguments[1])}}, nil
 	case unix.SYS_FSYNC, unix.SYS_FDATASYNC:
 		id := r.id(path, true)
 		entries, _ := os.ReadDir(path) // a file has none
 		for _, entry := range entries {
 			r.id(filepath.Join(path, entry.Name()), true)
 		}
-		return []event{{kind: "sync", node: id}}
+		return []event{{kind: "sync", node: id}}, nil
 	case unix.SYS_MKDIRAT: // a folder is seen when something is in it, or the one above it is synced
 	case unix.SYS_UNLINKAT:
 		name, err := readText(pid, arguments[1])
-		r.check(err)
+		if err != nil {
+			return nil, err
+		}
 		gone := filepath.Join(path, name)
 		if info, err := os.Lstat(gone); err != nil || info.IsDir() != (arguments[2]&unix.AT_REMOVEDIR != 0) {
-			return nil // it fails
+			return nil, nil // it fails
 		}
-		changes = []event{{kind: "unname", node: r.id(gone, true), folder: r.id(path, true), name: name}}
+		changes := []event{{kind: "unname", node: r.id(gone, true), folder: r.id(path, true), name: name}}
 		r.forget(gone)
+		return changes, nil
 	case unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2:
 		before, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, int32(arguments[0])))
-		r.check(err)
-		old, err := readText(pid, arguments[1])
-		r.check(err)
-		name, err := readText(pid, arguments[3])
-		r.check(err)
+		old, oldErr := readText(pid, arguments[1])
+		name, nameErr := readText(pid, arguments[3])
+		if err := errors.Join(err, oldErr, nameErr); err != nil {
+			return nil, err
+		}
 		if moved := r.id(filepath.Join(before, old), true); moved >= 0 {
 			r.forget(filepath.Join(path, name))
-			changes = []event{{kind: "move", node: moved, folder: r.id(path, true), name: name, from: r.id(before, true), fromName: old}}
+			return []event{{kind: "move", node: moved, folder: r.id(path, true), name: name, from: r.id(before, true), fromName: old}}, nil
 		}
 	default:
-		r.check(fmt.Errorf("%s of %s is not recorded", changing[asked.data.number].name, path))
+		return nil, fmt.Errorf("%s of %s is not recorded", changing[asked.data.number].name, path)
 	}
-	return changes
+	return nil, nil
 }
 
-func (r *recorder) check(err error) {
-	if r.err == nil {
-		r.err = err
-	}
-}
-
-func (r *recorder) add(changes []event) {
+// add keeps what was noted of a call that the server makes.
+func (r *recorder) add(changes []event, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, changes...)
+	if r.err == nil {
+		r.err = err
+	}
 }
 
 // now is how many events there were.

@@ -129,8 +129,9 @@ func (d *faultyDisk) serve() {
 			}
 		}
 		var changes []event
+		var noteErr error
 		if ours && d.recorder != nil {
-			changes = d.recorder.note(asked, what.path)
+			changes, noteErr = d.recorder.note(asked, what.path)
 		}
 		switch answered := d.ioctl(unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&answer)) == 0; {
 		case ours && !answered:
@@ -138,7 +139,7 @@ func (d *faultyDisk) serve() {
 		case answer.errno != 0:
 			d.failed = append(d.failed, what.kind())
 		case ours && d.recorder != nil:
-			d.recorder.add(changes)
+			d.recorder.add(changes, noteErr)
 		}
 		d.mu.Unlock()
 	}
