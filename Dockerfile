@@ -9,7 +9,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=0.1.0-dev
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/greenroom ./cmd/greenroom \
+RUN CGO_ENABLED=0 go build -trimpath -tags nomsgpack -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/greenroom ./cmd/greenroom \
     && mkdir -m 0700 /out/data
 
 FROM gcr.io/distroless/static-debian12:nonroot

@@ -209,7 +209,7 @@ func (e *env) findProducts(ctx context.Context) error {
 	}
 	if e.binary == "" {
 		e.binary = filepath.Join(e.dir, "greenroom")
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", e.binary, "./cmd/greenroom")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "nomsgpack", "-ldflags", "-s -w", "-o", e.binary, "./cmd/greenroom")
 		build.Dir, build.Env, build.Stderr = root, append(os.Environ(), "CGO_ENABLED=0"), e.progress
 		if err := build.Run(); err != nil {
 			return fmt.Errorf("build our server: %w", err)
