@@ -166,7 +166,7 @@ func (s *Store) runLogStatement(ctx context.Context, turn logTurn, group []*logg
 	if turn.skipLocked {
 		shape |= skipsLocked
 	}
-	err = retried(ctx, func() error {
+	statement := func() error {
 		return s.connected(ctx, s.write, func(db *gorm.DB) error {
 			stages = make(map[string]LifecycleStage, len(group))
 			// To the end: PostgreSQL sends the rows before it commits.
@@ -185,7 +185,11 @@ func (s *Store) runLogStatement(ctx context.Context, turn logTurn, group []*logg
 			}
 			return errors.Join(rows.Err(), rows.Close())
 		})
-	})
+	}
+	if err = retried(ctx, statement); isUniqueViolation(err) {
+		shape |= skipsStored
+		err = retried(ctx, statement)
+	}
 	return stages, err
 }
 
@@ -202,6 +206,7 @@ const (
 	logsMetrics
 	logsTags
 	skipsLocked // runs that others have locked
+	skipsStored // metrics that are there already: PostgreSQL takes a quarter longer for all others, so that is for when it has refused some
 	logShapes   // how many there are
 )
 
@@ -233,7 +238,11 @@ func logStatement(shape logShape) string {
 		insert("logged", "params", texts, "ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value WHERE params.value = excluded.value", "text", "text", "text")
 	}
 	if shape&logsMetrics != 0 {
-		insert("history", "metrics", metrics, "ON CONFLICT DO NOTHING", "text", "text", "double precision", "bigint", "bigint", "boolean")
+		stored := ""
+		if shape&skipsStored != 0 {
+			stored = "ON CONFLICT DO NOTHING"
+		}
+		insert("history", "metrics", metrics, stored, "text", "text", "double precision", "bigint", "bigint", "boolean")
 		insert("latest", "latest_metrics", metrics, laterWins, "text", "text", "double precision", "bigint", "bigint", "boolean")
 	}
 	if shape&logsTags != 0 {
@@ -284,6 +293,7 @@ func (r *logRows) arguments(lockWait time.Duration) (shape logShape, args []any)
 		slices.SortStableFunc(r.metrics, func(a, b runMetric) int {
 			return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.run, b.run), cmp.Compare(a.Timestamp, b.Timestamp), cmp.Compare(a.Step, b.Step), cmp.Compare(a.Value, b.Value))
 		})
+		r.metrics = slices.Compact(r.metrics)
 		args = append(append(args, metricArrays(r.metrics)...), metricArrays(r.latest())...)
 	}
 	if len(r.tags) > 0 {

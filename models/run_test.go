@@ -18,6 +18,28 @@ func newTestRun(t *testing.T, s *Store) string {
 	return must(s.CreateRun(modelstest.Anyone(t), NewRun{Name: "r"}))(t).ID
 }
 
+func TestLogBatch_WhatIsStoredAlreadyKeepsNothingElseOut(t *testing.T) {
+	modelstest.Run(t, func(t *testing.T, uri string) {
+		s := open(t, uri)
+		ctx, id := modelstest.Anyone(t), newTestRun(t, s)
+		first, second, nan := NewMetric("m", 1, 1, 1), NewMetric("m", 2, 2, 2), NewMetric("n", math.NaN(), 1, 1)
+		for _, metrics := range [][]Metric{{first, nan, first}, {nan, second, first, second}, {second, first}} {
+			if err := s.LogBatch(ctx, id, Batch{Metrics: metrics}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		db, _ := modelstest.Open(t, uri)
+		defer db.Close()
+		var rows int
+		if err := db.QueryRow("SELECT count(*) FROM metrics").Scan(&rows); err != nil || rows != 3 {
+			t.Errorf("%d rows, %v", rows, err)
+		}
+		if diff := cmp.Diff([]Metric{second, nan}, must(s.Run(ctx, id))(t).Metrics); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestLogBatch_AllOrNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx, id := modelstest.Anyone(t), newTestRun(t, s)
