@@ -18,13 +18,13 @@ import (
 
 func TestR26_BackupsOfSQLiteUnderLoadAreWhole(t *testing.T) {
 	t.Parallel()
-	backUp(t, "R26-sqlite", modelstest.EmptySQLite(t), size(2, 50), func() string { return modelstest.EmptySQLite(t) }, checkFile)
+	backUp(t, "R26-sqlite", modelstest.EmptySQLite(t), size(2, 100), func() string { return modelstest.EmptySQLite(t) }, checkFile)
 }
 
 func TestR26_BackupsOfPostgreSQLUnderLoadAreWhole(t *testing.T) {
 	t.Parallel()
 	c := modelstest.NewCluster(t, freePort(t))
-	backUp(t, "R26-postgresql", c.EmptyDatabase(), size(1, 50), c.EmptyDatabase, func(testing.TB, string) {})
+	backUp(t, "R26-postgresql", c.EmptyDatabase(), size(1, 100), c.EmptyDatabase, func(testing.TB, string) {})
 }
 
 // backUp makes backups while writers write, and restores each into an empty place: what was acknowledged before the backup
@@ -197,5 +197,5 @@ func killRestores(t *testing.T, number, uri string, kills int, empty func() stri
 			t.FailNow()
 		}
 	}
-	report(t, number, "kills", kills, "left_untouched", left[true], "left_whole", left[false], "ended_whole", kills, "restore", milliseconds(took))
+	report(t, number, "kills", kills, "left_untouched", left[true], "left_whole", left[false], "ended_whole", kills, "restore", took)
 }

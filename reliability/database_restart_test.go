@@ -92,6 +92,10 @@ func TestR8_RestartsOfPostgreSQLAreNoErrorToADefaultClient(t *testing.T) {
 	t.Parallel()
 	const scope = "r8"
 	rounds := size(2, 20)
+	var every time.Duration // in the full size 20 restarts take 10 minutes
+	if *full {
+		every = 30 * time.Second
+	}
 	cluster := modelstest.NewCluster(t, freePort(t))
 	uri := cluster.EmptyDatabase()
 	s, j := startServer(t, uri), newJournal(t)
@@ -111,7 +115,10 @@ func TestR8_RestartsOfPostgreSQLAreNoErrorToADefaultClient(t *testing.T) {
 		back = append(back, time.Since(started))
 		c.waitFor(20)
 		outages = append(outages, time.Since(begin))
+		time.Sleep(time.Until(begin.Add(every)))
 	}
+	wantWithin(t, 2*time.Second, "/readyz, to say that the database is away,", noticed.worst())
+	wantWithin(t, 2*time.Second, "/readyz, to say that the database is back,", back.worst())
 	c.end()
 	s.stop()
 	sum := mustHold(t, "in the end", j.read(""), inDatabase(t, uri, ""))

@@ -20,6 +20,7 @@ import (
 
 var (
 	full = flag.Bool("full", os.Getenv("GREENROOM_FULL") == "1", "run the tests in their full sizes, which GREENROOM_FULL=1 does too")
+	part = flag.Float64("part", 1, "how much of the full sizes to run, 0.1 for a tenth; never less than the short ones")
 	seed = flag.Uint64("seed", 0, "what decides where the tests break things; 0 takes a new one")
 )
 
@@ -54,12 +55,19 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// size is a number of rounds: the second one with -full.
+// size is a number of rounds: the second one with -full, or the part of it that -part says.
 func size(short, long int) int {
 	if *full {
-		return long
+		return max(short, int(float64(long)**part))
 	}
 	return short
+}
+
+// lasting gives the function that tells, after so many rounds, whether there is another one: so many in all, or with -full as
+// many as begin within a time from now.
+func lasting(short int, long time.Duration) (another func(rounds int) bool) {
+	end := time.Now().Add(time.Duration(float64(long) * *part))
+	return func(rounds int) bool { return rounds < short || *full && time.Now().Before(end) }
 }
 
 // random is the test's own source of decisions, given by the seed and the test's name.
@@ -78,10 +86,14 @@ func between(r *rand.Rand, from, to time.Duration) time.Duration {
 var reports sync.Mutex
 
 // report logs one line of figures, pairs of a name and a value, and appends it to the file of GREENROOM_RELIABILITY_REPORT.
+// Durations are told in whole milliseconds.
 func report(t testing.TB, number string, figures ...any) {
 	t.Helper()
 	line := fmt.Sprintf("%s seed=%d", number, *seed)
 	for pair := range slices.Chunk(figures, 2) {
+		if took, ok := pair[1].(time.Duration); ok {
+			pair[1] = strconv.FormatInt(took.Milliseconds(), 10) + "ms"
+		}
 		line += fmt.Sprintf(" %v=%v", pair...)
 	}
 	t.Log(line)
@@ -113,9 +125,9 @@ func firstError(errs ...error) error {
 // durations are figures for a report: how long something took, again and again.
 type durations []time.Duration
 
-// median and worst are in whole milliseconds.
-func (d durations) median() string { return milliseconds(d.at(len(d) / 2)) }
-func (d durations) worst() string  { return milliseconds(d.at(len(d) - 1)) }
+func (d durations) median() time.Duration { return d.at(len(d) / 2) }
+func (d durations) p99() time.Duration    { return d.at(len(d) * 99 / 100) }
+func (d durations) worst() time.Duration  { return d.at(len(d) - 1) }
 
 func (d durations) at(i int) time.Duration {
 	if len(d) == 0 {
@@ -124,7 +136,14 @@ func (d durations) at(i int) time.Duration {
 	return slices.Sorted(slices.Values(d))[i]
 }
 
-func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + "ms" }
+// wantWithin wants something to have taken no longer than the limit, with -full: the short sizes run where other tests do, on any
+// machine, and time nothing.
+func wantWithin(t testing.TB, limit time.Duration, what string, took time.Duration) {
+	t.Helper()
+	if *full && took > limit {
+		t.Errorf("%s took %s, more than %s", what, took, limit)
+	}
+}
 
 // ports gives numbers below those that systems take for connections, so that nothing else is there when a server that
 // was killed starts again.

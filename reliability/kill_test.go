@@ -45,6 +45,7 @@ func killServer(t *testing.T, number, uri string, rounds int, dead, restarted fu
 		}
 	}
 	s.stop()
+	wantWithin(t, 2*time.Second, "a restart", restarts.worst())
 	sum := mustHold(t, "in the end", j.read(""), inDatabase(t, uri, ""))
 	report(t, number, "kills", rounds, "writers", writers, "attempted", sum.attempted, "acknowledged", sum.acknowledged, "lost", sum.lost, "duplicated", sum.duplicated,
 		"restart_median", restarts.median(), "restart_max", restarts.worst())

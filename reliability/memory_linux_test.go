@@ -1,11 +1,10 @@
 package reliability_test
 
 import (
-	"fmt"
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,19 +15,15 @@ import (
 // TestR32_BigRequestsAtOnceDoNotEndTheServer sends many of the largest batches and wide searches together to a server that is
 // told to do with little memory. Each is answered or shed, and the server goes on.
 func TestR32_BigRequestsAtOnceDoNotEndTheServer(t *testing.T) {
+	if *full {
+		t.Parallel() // for half an hour
+	}
 	s := newServer(t, modelstest.EmptySQLite(t))
 	s.env = append(s.env, "GOMEMLIMIT=128MiB")
 	s.start()
 	c := newCaller(s.url)
 	defer c.close()
-	var made struct {
-		Run struct {
-			Info struct {
-				RunID string `json:"run_id"`
-			} `json:"info"`
-		} `json:"run"`
-	}
-	c.must(t, "POST", "runs/create", map[string]any{"experiment_id": "0"}, &made)
+	_, run := newRun(t, c, "R32")
 	metrics := make([]metric, 900)
 	for i := range metrics {
 		metrics[i] = metric{"m", float64(i), 1, int64(i)}
@@ -37,61 +32,65 @@ func TestR32_BigRequestsAtOnceDoNotEndTheServer(t *testing.T) {
 		for i := range metrics {
 			metrics[i].Step = part*900 + int64(i)
 		}
-		c.must(t, "POST", "runs/log-batch", map[string]any{"run_id": made.Run.Info.RunID, "metrics": metrics}, nil)
+		c.must(t, "POST", "runs/log-batch", map[string]any{"run_id": run, "metrics": metrics}, nil)
 	}
 	params := make([]pair, 100)
 	for i := range params {
 		params[i] = pair{"p" + strconv.Itoa(i), strings.Repeat("v", 6000)}
 	}
+	requests := []struct {
+		method, path string
+		body         []byte
+	}{
+		{"GET", "metrics/get-history?metric_key=m&run_id=" + run, nil},
+		{"POST", "runs/log-batch", encoded(t, map[string]any{"run_id": run, "metrics": metrics, "params": params})},
+		// Many values in few bytes, and nothing that anybody needs.
+		{"POST", "runs/search", encoded(t, map[string]any{"experiment_ids": []string{"0"}, "ignored": make([]int, 5_000_000)})},
+		{"POST", "runs/search", encoded(t, map[string]any{"experiment_ids": []string{"0"}, "max_results": 50_000})},
+		{"GET", "metrics/get-history?metric_key=m&run_id=" + run, nil},
+		{"POST", "runs/log-batch", encoded(t, map[string]any{"run_id": run, "metrics": metrics, "params": params})},
+		{"POST", "runs/search", encoded(t, map[string]any{"experiment_ids": []string{"0"}, "ignored": make([]struct{}, 2_000_000)})},
+		{"POST", "runs/search", encoded(t, map[string]any{"experiment_ids": []string{"0"}, "max_results": 50_000})},
+	}
 	var answered, shed atomic.Int64
-	var most int64
-	var done sync.WaitGroup
-	clients, rounds := 32, size(3, 100)
-	for i := range clients {
-		done.Go(func() {
-			c := newCaller(s.url)
-			defer c.close()
-			for range rounds {
-				method, path, fields := "GET", "metrics/get-history?metric_key=m&run_id="+made.Run.Info.RunID, any(nil)
-				switch i % 4 {
-				case 1:
-					method, path, fields = "POST", "runs/log-batch", map[string]any{"run_id": made.Run.Info.RunID, "metrics": metrics, "params": params}
-				case 2: // many values in few bytes, and nothing that anybody needs
-					ignored := any(make([]int, 5_000_000))
-					if i%8 == 2 {
-						ignored = make([]struct{}, 2_000_000)
-					}
-					method, path, fields = "POST", "runs/search", map[string]any{"experiment_ids": []string{"0"}, "ignored": ignored}
-				case 3:
-					method, path, fields = "POST", "runs/search", map[string]any{"experiment_ids": []string{"0"}, "max_results": 50_000}
-				}
-				status, text, err := c.call(method, path, fields, nil)
+	callers := fleet{s}.callers(t, 32)
+	var most memory
+	another, rounds := lasting(3, 30*time.Minute), 0
+	for ; another(rounds) && !t.Failed(); rounds++ {
+		finished := make(chan struct{})
+		go func() {
+			defer close(finished)
+			together(callers, func(i int, c *caller) {
+				r := requests[i%len(requests)]
+				status, answer, err := exchange(c.client, r.method, s.url+"/api/2.0/mlflow/"+r.path, r.body)
 				switch {
 				case err == nil && status == http.StatusOK:
 					answered.Add(1)
 				case err == nil && status == http.StatusServiceUnavailable:
 					shed.Add(1)
 				default:
-					t.Errorf("%s: %d %.300s %v", path, status, text, err)
+					t.Errorf("%s: %d %.300s %v", r.path, status, answer, err)
 				}
-			}
-		})
-	}
-	finished := make(chan struct{})
-	go func() { done.Wait(); close(finished) }()
-	for tick := time.NewTicker(50 * time.Millisecond); ; {
-		select {
-		case <-tick.C:
-			most = max(most, s.memory())
-			continue
-		case <-finished:
+			})
+		}()
+		most = max(most, s.mostMemory(finished, func() {}))
+		if *full {
+			time.Sleep(5 * time.Second) // other tests have the machine, too
 		}
-		break
 	}
 	c.must(t, "GET", "experiments/get?experiment_id=0", nil, nil)
 	if most > 1<<30 {
-		t.Errorf("the server took %d MiB", most>>20)
+		t.Errorf("the server took %s", most)
 	}
-	report(t, "R32", "clients", clients, "requests", clients*rounds, "answered", answered.Load(), "shed", shed.Load(), "memory_max", fmt.Sprintf("%dMiB", most>>20))
+	report(t, "R32", "clients", len(callers), "rounds", rounds, "answered", answered.Load(), "shed", shed.Load(), "memory_max", most)
 	s.stop()
+}
+
+func encoded(t testing.TB, fields any) []byte {
+	t.Helper()
+	text, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

@@ -56,9 +56,8 @@ func TestR9_HalfOpenConnectionsAreGivenUp(t *testing.T) {
 			t.FailNow()
 		}
 	}
-	if answers.at(len(answers)-1) > patience || recoveries.at(len(recoveries)-1) > patience {
-		t.Errorf("an answer took up to %s, a recovery up to %s", answers.worst(), recoveries.worst())
-	}
+	wantWithin(t, patience, "an answer", answers.worst())
+	wantWithin(t, patience, "a recovery", recoveries.worst())
 	left := 0
 	eventually(t, "the goroutines of dead connections have ended", func() bool {
 		left = s.goroutines()
@@ -216,14 +215,13 @@ func TestR10_ManyClientsWaitForFewConnections(t *testing.T) {
 		}
 		done.Wait()
 	}
-	if answers.at(len(answers)-1) > patience {
-		t.Errorf("an answer took %s", answers.worst())
-	}
+	wantWithin(t, patience/2, "99 of 100 answers", answers.p99())
+	wantWithin(t, patience, "an answer", answers.worst())
 	setUp.must(t, "POST", "runs/set-tag", map[string]any{"run_id": run, "key": "after", "value": "all"}, nil)
 	found := deadlocks(t, db)
 	if found > 0 || served.Load() == 0 {
 		t.Errorf("%d deadlocks, %d requests served", found, served.Load())
 	}
 	report(t, "R10", "clients", clients, "connections", 20, "rounds", rounds, "requests", len(answers), "served", served.Load(), "refused", refused.Load(), "deadlocks", found,
-		"answer_median", answers.median(), "answer_max", answers.worst())
+		"answer_median", answers.median(), "answer_p99", answers.p99(), "answer_max", answers.worst())
 }

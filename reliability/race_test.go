@@ -107,7 +107,8 @@ func errorCode(text string) string {
 	return body.ErrorCode
 }
 
-// TestR11_ShuffledBatchesDoNotDeadlock has 16 writers log the same 1,000 keys of one run in ever other orders.
+// TestR11_ShuffledBatchesDoNotDeadlock has 16 writers log the same 1,000 keys of one run in ever other orders. Each batch has newer
+// points than those before it, so that all of them want to change the same rows.
 func TestR11_ShuffledBatchesDoNotDeadlock(t *testing.T) {
 	t.Parallel()
 	const clients = 16
@@ -116,7 +117,7 @@ func TestR11_ShuffledBatchesDoNotDeadlock(t *testing.T) {
 	all := startFleet(t, uri, 2)
 	callers := all.callers(t, clients)
 	_, run := newRun(t, callers[0], "R11")
-	batches, seeds := size(3, 400), random(t)
+	another, seeds := lasting(3, 10*time.Minute), random(t)
 	shuffles := make([]func(n int, swap func(i, j int)), clients)
 	for i := range shuffles {
 		shuffles[i] = random(t).Shuffle
@@ -126,8 +127,9 @@ func TestR11_ShuffledBatchesDoNotDeadlock(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var answers durations
+	begin := time.Now()
 	together(callers, func(i int, c *caller) {
-		for batch := range batches {
+		for batch := 0; another(batch); batch++ {
 			begin := time.Now()
 			status, text, err := c.call(http.MethodPost, "runs/log-batch", shuffledBatch(run, i, batch, shuffles[i]), nil)
 			if err != nil || status != http.StatusOK {
@@ -139,12 +141,20 @@ func TestR11_ShuffledBatchesDoNotDeadlock(t *testing.T) {
 			mu.Unlock()
 		}
 	})
-	var rows int
-	if err := db.QueryRow("SELECT count(*) FROM metrics WHERE run_uuid = $1", run).Scan(&rows); err != nil || rows != clients*batches*batchMetrics {
-		t.Errorf("%d metrics, want %d (%v)", rows, clients*batches*batchMetrics, err)
+	var rows, latest, size int64
+	if err := db.QueryRow("SELECT count(*), pg_database_size(current_database()) FROM metrics WHERE run_uuid = $1", run).Scan(&rows, &size); err != nil || rows != int64(len(answers)*batchMetrics) {
+		t.Errorf("%d metrics, want %d (%v)", rows, len(answers)*batchMetrics, err)
 	}
-	report(t, "R11", "writers", clients, "replicas", len(all), "batches", clients*batches, "keys", 1000, "failed", clients*batches-len(answers), "deadlocks", deadlocks(t, db),
-		"answer_median", answers.median(), "answer_max", answers.worst())
+	if err := db.QueryRow(`SELECT count(*) FROM latest_metrics WHERE run_uuid = $1
+		AND (step, value) = (SELECT step, value FROM metrics WHERE run_uuid = $1 AND key = 'm0' ORDER BY step DESC, value DESC LIMIT 1)`, run).Scan(&latest); err != nil || latest != batchMetrics {
+		t.Errorf("%d of %d metrics have the latest point (%v)", latest, batchMetrics, err)
+	}
+	found := deadlocks(t, db)
+	if found > 0 {
+		t.Errorf("%d deadlocks", found)
+	}
+	report(t, "R11", "writers", clients, "replicas", len(all), "batches", len(answers), "keys", 1000, "deadlocks", found,
+		"answer_median", answers.median(), "answer_p99", answers.p99(), "answer_max", answers.worst(), "took", time.Since(begin), "size", size>>20)
 }
 
 const batchMetrics = 800
@@ -153,7 +163,7 @@ const batchMetrics = 800
 func shuffledBatch(run string, client, batch int, shuffle func(n int, swap func(i, j int))) map[string]any {
 	var metrics, params, tags []map[string]any
 	for i := range batchMetrics {
-		metrics = append(metrics, map[string]any{"key": "m" + strconv.Itoa(i), "value": client, "timestamp": batch, "step": client})
+		metrics = append(metrics, map[string]any{"key": "m" + strconv.Itoa(i), "value": client, "timestamp": batch, "step": batch})
 	}
 	for i := range 100 {
 		params = append(params, map[string]any{"key": "p" + strconv.Itoa(i), "value": "v"})
@@ -229,12 +239,16 @@ func raceForVersions(t *testing.T, number, uri string, n, clients int) {
 	if err := rows.Err(); err != nil || stored != each*len(callers) {
 		t.Errorf("%d versions stored, want %d (%v)", stored, each*len(callers), err)
 	}
+	var early int
+	if err := db.QueryRow("SELECT count(*) FROM model_versions v JOIN model_versions w ON v.name = w.name AND v.version = w.version + 1 AND v.creation_time < w.creation_time").Scan(&early); err != nil {
+		t.Fatal(err)
+	}
 	found := int64(0)
 	if n > 1 {
 		found = deadlocks(t, db)
 	}
-	report(t, number, "replicas", n, "writers", len(callers), "versions", stored, "failed", each*len(callers)-len(answers), "deadlocks", found,
-		"answer_median", answers.median(), "answer_max", answers.worst(), "took", took.Round(time.Second/10))
+	report(t, number, "replicas", n, "writers", len(callers), "versions", stored, "failed", each*len(callers)-len(answers), "older_than_the_one_before", early, "deadlocks", found,
+		"answer_median", answers.median(), "answer_max", answers.worst(), "took", took)
 }
 
 // TestR13_RacesHaveOneWinner lets clients of three replicas want the same thing at the same moment.

@@ -92,7 +92,7 @@ func TestR24_RollingRestartsFailNoRequest(t *testing.T) {
 		t.Parallel()
 		drain := "10s" // the balancer asks a hundred times within this, and a few times on a machine with much else to do
 		if *full {
-			drain = "1s"
+			drain = "3s"
 		}
 		rollingRestarts(t, "R24", drain, size(4, 100))
 	})
@@ -129,9 +129,7 @@ func rollingRestarts(t *testing.T, number, drain string, rounds int) {
 	for _, s := range servers {
 		s.stop()
 	}
-	if drains.at(len(drains)-1) > patience {
-		t.Errorf("a stop took %s", drains.worst())
-	}
+	wantWithin(t, 10*time.Second, "a stop", drains.worst())
 	sum := mustHold(t, "in the end", j.read(""), inDatabase(t, uri, ""))
 	report(t, number, "restarts", rounds, "replicas", len(servers), "writers", writers, "attempted", sum.attempted, "acknowledged", sum.acknowledged,
 		"failed", strconv.Itoa(sum.attempted-sum.acknowledged), "lost", sum.lost, "duplicated", sum.duplicated, "drain_median", drains.median(), "drain_max", drains.worst())

@@ -3,7 +3,6 @@ package reliability_test
 import (
 	"bytes"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,48 +24,53 @@ func TestR18_SlowAndIdleConnectionsHarmNobody(t *testing.T) {
 	n = min(n, (int(files.Max)-1000)/2) // the server gets the hard limit by itself, and so does this process
 	s := startServer(t, modelstest.EmptySQLite(t))
 	const idleRequest = "GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"
-	slow, idle := make([]net.Conn, n), make([]net.Conn, n)
-	for i := range n {
-		slow[i], idle[i] = dial(t, s), dial(t, s)
-		send(t, slow[i], "GET /version HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
-		exchangeRaw(t, idle[i], idleRequest)
-	}
-	begin := time.Now()
+	idle := make([]net.Conn, n)
 	var last atomic.Int64
 	var done sync.WaitGroup
-	for _, c := range slow {
+	for i := range n {
+		slow := dial(t, s)
+		begin := time.Now()
+		send(t, slow, "GET /version HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
 		done.Go(func() {
-			closed := make(chan struct{})
-			go func() { // until the server has had enough
-				defer close(closed)
-				_, _ = c.Read(make([]byte, 4096)) // an answer or the end
-			}()
-			for tick := time.NewTicker(5 * time.Second); ; {
-				select {
-				case <-closed:
-					for took := int64(time.Since(begin)); ; {
-						if before := last.Load(); took <= before || last.CompareAndSwap(before, took) {
-							return
-						}
-					}
-				case <-tick.C:
-					_, _ = c.Write([]byte("a")) // fails when the server has closed
-				}
+			took := int64(untilClosed(slow, begin))
+			for before := last.Load(); took > before && !last.CompareAndSwap(before, took); before = last.Load() {
 			}
 		})
+		idle[i] = dial(t, s)
+		exchangeRaw(t, idle[i], idleRequest)
 	}
-	median, worst := others(t, s, 500)
-	memory := s.memory()
+	took, held := others(t, s, 500), s.memory()
 	done.Wait()
 	for _, c := range idle {
 		exchangeRaw(t, c, idleRequest)
 	}
-	if memory > 300<<20 {
-		t.Errorf("the server holds %d MiB", memory>>20)
+	if held > 300<<20 {
+		t.Errorf("the server holds %s", held)
 	}
-	report(t, "R18", "slow", n, "idle", n, "memory", strconv.FormatInt(memory>>20, 10)+"MiB", "others_median", median, "others_max", worst,
-		"last_slow_closed", milliseconds(time.Duration(last.Load())))
+	closed := time.Duration(last.Load())
+	wantWithin(t, 250*time.Millisecond, "99 of 100 requests of others", took.p99())
+	wantWithin(t, 15*time.Second, "the end of a slow connection", closed)
+	report(t, "R18", "slow", n, "idle", n, "memory", held, "others_median", took.median(), "others_p99", took.p99(), "others_max", took.worst(),
+		"last_slow_closed", closed)
 	s.stop()
+}
+
+// untilClosed sends a header on, ever so slowly, until the server closes the connection. It gives how long it was open.
+func untilClosed(c net.Conn, begin time.Time) time.Duration {
+	closed := make(chan time.Duration)
+	go func() {
+		_, _ = c.Read(make([]byte, 4096)) // an answer or the end
+		closed <- time.Since(begin)
+	}()
+	for tick := time.NewTicker(5 * time.Second); ; {
+		select {
+		case took := <-closed:
+			tick.Stop()
+			return took
+		case <-tick.C:
+			_, _ = c.Write([]byte("a")) // fails when the server has closed
+		}
+	}
 }
 
 func dial(t testing.TB, s *server) net.Conn {

@@ -117,6 +117,7 @@ func TestR6_ASmallDiskRefusesAndRecovers(t *testing.T) {
 					t.FailNow()
 				}
 			}
+			wantWithin(t, 5*time.Second, "a recovery", recovered.worst())
 			report(t, "R6-real", "limit", strconv.Quote(disk.name), "full", 2*rounds, "kills", rounds, "acknowledged", sum.acknowledged, "refused", refused, "lost", sum.lost,
 				"recovery_median", recovered.median(), "recovery_max", recovered.worst())
 		})
