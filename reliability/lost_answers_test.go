@@ -65,7 +65,7 @@ func TestR15_RepeatedWritesAreThereOnce(t *testing.T) {
 				return &lossy{next: next, lost: &lost, random: rand.New(rand.NewPCG(r.Uint64(), 0))}
 			}
 			l.startWriters(s, j, writers, r)
-			l.waitFor(int64(size(500, 50_000)))
+			l.waitFor(int64(size(500, 20_000)))
 			l.end()
 			checkRound(t, s, uri, j, "r")
 			s.stop()

@@ -55,7 +55,7 @@ func TestR32_BigRequestsAtOnceDoNotEndTheServer(t *testing.T) {
 	var answered, shed atomic.Int64
 	callers := fleet{s}.callers(t, 32)
 	var most memory
-	another, rounds := lasting(3, 30*time.Minute), 0
+	another, rounds := lasting(2, 30*time.Minute), 0
 	for ; another(rounds) && !t.Failed(); rounds++ {
 		finished := make(chan struct{})
 		go func() {

@@ -163,7 +163,7 @@ func TestR10_ManyClientsWaitForFewConnections(t *testing.T) {
 	defer setUp.close()
 	experiment, run := newRun(t, setUp, "R10")
 	setUp.must(t, "POST", "registered-models/create", map[string]any{"name": "R10"}, nil)
-	rounds, perClient := size(1, 20), size(4, 40)
+	rounds, perClient := size(1, 10), size(4, 20)
 	var served, refused atomic.Int64
 	var mu sync.Mutex
 	var answers durations
