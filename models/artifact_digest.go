@@ -98,7 +98,7 @@ func (s *Store) RecordArtifact(ctx context.Context, location string, f artifacts
 		return err
 	})
 	if err == nil && f.SHA256 == "" {
-		s.tellDigestsDue()
+		s.filesDue.tell()
 	}
 	return contested, err
 }
@@ -174,13 +174,18 @@ func (t *tx) unclaimed() string {
 	return ""
 }
 
-// DigestsDue hears of work for the background: files to be read and versions without a digest. Work of other replicas and of
-// earlier runs is not told of.
-func (s *Store) DigestsDue() <-chan struct{} { return s.digestsDue }
+// FilesDue hears of files to be read in the background. Work of other replicas and of earlier runs is not told of.
+func (s *Store) FilesDue() <-chan struct{} { return s.filesDue }
 
-func (s *Store) tellDigestsDue() {
+// VersionsDue hears of new versions, which have no digest yet, like FilesDue.
+func (s *Store) VersionsDue() <-chan struct{} { return s.versionsDue }
+
+// due has a value when there is work that nobody has looked for since.
+type due chan struct{}
+
+func (d due) tell() {
 	select {
-	case s.digestsDue <- struct{}{}:
+	case d <- struct{}{}:
 	default: // somebody is about to look
 	}
 }

@@ -122,7 +122,7 @@ func (s *Store) CreateModelVersion(ctx context.Context, n NewModelVersion) (v *M
 		return err
 	})
 	if err == nil {
-		s.tellDigestsDue()
+		s.versionsDue.tell()
 	}
 	return v, err
 }

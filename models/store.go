@@ -66,7 +66,8 @@ type Store struct {
 	logStatements [logShapes]string
 	dialect       search.Dialect
 	identity      identityState
-	digestsDue    chan struct{}
+	// Work for the background.
+	filesDue, versionsDue due
 }
 
 // Open opens the database at uri, creates or upgrades Greenroom's part of it, and refuses one whose MLflow schema is of another revision (*schema.RefusedError).
@@ -81,7 +82,7 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &Store{opts: opts, digestsDue: make(chan struct{}, 1)}
+	s := &Store{opts: opts, filesDue: make(due, 1), versionsDue: make(due, 1)}
 	if err := s.connect(target); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", target, err)
 	}

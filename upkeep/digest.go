@@ -68,16 +68,19 @@ func (d *Digester) Run(ctx context.Context) {
 		wg.Go(func() { d.loop(ctx, wake, step) })
 	}
 	for {
+		told := wakes
 		select {
 		case <-ctx.Done():
 			wg.Wait()
 			return
-		case <-d.store.DigestsDue():
-			for _, wake := range wakes {
-				select {
-				case wake <- struct{}{}:
-				default: // it will look anyway
-				}
+		case <-d.store.FilesDue():
+		case <-d.store.VersionsDue():
+			told = wakes[:1] // a version adds nothing to what the others read
+		}
+		for _, wake := range told {
+			select {
+			case wake <- struct{}{}:
+			default: // it will look anyway
 			}
 		}
 	}
