@@ -112,15 +112,21 @@ func untilEmpty(t *testing.T, s *Store) {
 	}
 }
 
-func TestLog_WhoWaitsTooLongForALockedRunIsRefused(t *testing.T) {
+// withLockedRun makes a run that is locked from outside, in a store whose loggers wait so long for one.
+func withLockedRun(t *testing.T, wait time.Duration) (s *Store, db *sql.DB, run string, unlock func()) {
+	t.Helper()
 	uri := modelstest.PostgreSQL(t)
-	s := open(t, uri)
-	s.logWait = 50 * time.Millisecond
+	s = open(t, uri)
+	s.logWait = wait
+	db, _ = modelstest.Open(t, uri)
+	t.Cleanup(func() { db.Close() })
+	run = newTestRun(t, s)
+	return s, db, run, lockFromOutside(t, db, "SELECT 1 FROM runs WHERE run_uuid = $1 FOR UPDATE", run)
+}
+
+func TestLog_WhoWaitsTooLongForALockedRunIsRefused(t *testing.T) {
 	ctx := modelstest.Anyone(t)
-	db, _ := modelstest.Open(t, uri)
-	defer db.Close()
-	run := newTestRun(t, s)
-	unlock := lockFromOutside(t, db, "SELECT 1 FROM runs WHERE run_uuid = $1 FOR UPDATE", run)
+	s, _, run, unlock := withLockedRun(t, 50*time.Millisecond)
 	var refused sync.WaitGroup
 	for i := range 16 {
 		refused.Go(func() {
@@ -141,14 +147,8 @@ func TestLog_WhoWaitsTooLongForALockedRunIsRefused(t *testing.T) {
 }
 
 func TestLog_WhoHasGoneIsNotLoggedOnceARunIsFree(t *testing.T) {
-	uri := modelstest.PostgreSQL(t)
-	s := open(t, uri)
-	s.logWait = time.Hour
 	ctx := modelstest.Anyone(t)
-	db, _ := modelstest.Open(t, uri)
-	defer db.Close()
-	run := newTestRun(t, s)
-	unlock := lockFromOutside(t, db, "SELECT 1 FROM runs WHERE run_uuid = $1 FOR UPDATE", run)
+	s, db, run, unlock := withLockedRun(t, time.Hour)
 	stays := make(chan error)
 	go func() { stays <- s.LogMetric(ctx, run, NewMetric("m", 1, 1, 1)) }()
 	untilBlocked(t, db)
