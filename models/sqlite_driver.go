@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"time"
 
 	"modernc.org/sqlite"
 )
@@ -20,11 +21,22 @@ func openSQLite(dsn string) (*sql.DB, error) {
 	return sql.OpenDB(sqliteConnector{connector}), nil
 }
 
+// A connection that finds the file locked is tried again after connectPause, for connectTime.
+const (
+	connectTime  = 20 * time.Second
+	connectPause = 5 * time.Millisecond
+)
+
 type sqliteConnector struct{ driver.Connector }
 
-// Connect implements driver.Connector.
+// Connect implements driver.Connector. A new file becomes one with a WAL by its first connection; those of other processes that
+// come at the same moment are refused then, as SQLite does not wait for that lock by its busy_timeout.
 func (c sqliteConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
+	for end := time.Now().Add(connectTime); sqliteCode(err)&0xff == sqliteBusy && time.Now().Before(end) && ctx.Err() == nil; {
+		time.Sleep(connectPause)
+		conn, err = c.Connector.Connect(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}

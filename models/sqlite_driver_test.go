@@ -2,7 +2,10 @@ package models
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"greenroom/models/modelstest"
 )
@@ -26,6 +29,21 @@ func TestSQLiteDriver_AStatementWhoseRowsAreBeingReadRunsOnceMore(t *testing.T) 
 	}
 	if err := outer.Err(); err != nil || pairs != 9 {
 		t.Errorf("got %d pairs, %v", pairs, err)
+	}
+}
+
+func TestSQLiteDriver_ConnectsTogetherToANewFile(t *testing.T) {
+	for range 100 {
+		path := filepath.Join(t.TempDir(), "new.db")
+		var together errgroup.Group
+		for range 4 {
+			db := must(openSQLite("file:" + path + sqlitePragmas))(t)
+			defer db.Close()
+			together.Go(db.Ping)
+		}
+		if err := together.Wait(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
