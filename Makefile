@@ -60,7 +60,7 @@ fuzz:
 ## reliability: the Go tests that break things, in their full sizes, four at a time, as most of them wait most of the time; the figures are
 ## printed in the end
 reliability: s3-server
-	mkdir -p .cache && rm -f $(GREENROOM_RELIABILITY_REPORT)
+	rm -f $(GREENROOM_RELIABILITY_REPORT)
 	python=$$($(PYTHON) compat_tests/venvs.py $(NEWEST)) && \
 	$$python compat_tests/postgres.py $(GO) test ./reliability -count=1 -timeout 3h -parallel 4 -v -full $(RELIABILITYFLAGS)
 	cat $(GREENROOM_RELIABILITY_REPORT)

@@ -103,7 +103,7 @@ func report(t testing.TB, number string, figures ...any) {
 	}
 	reports.Lock()
 	defer reports.Unlock()
-	file, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	file, err := openReport(name)
 	if err == nil {
 		_, err = fmt.Fprintln(file, line)
 		err = firstError(err, file.Close())
@@ -111,6 +111,13 @@ func report(t testing.TB, number string, figures ...any) {
 	if err != nil {
 		t.Errorf("report: %v", err)
 	}
+}
+
+func openReport(name string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 }
 
 func firstError(errs ...error) error {
