@@ -154,9 +154,17 @@ func (l *Local) Put(ctx context.Context, p string, body io.Reader, size int64) (
 	}
 	defer f.Close() // not before the file has its name: a sweep would take it away without the lock
 	if err := l.place(name, clean); err != nil {
-		return Stored{}, errors.Join(describe("put", clean, err), l.root.Remove(name))
+		return Stored{}, errors.Join(describe("put", clean, err), l.discard(name))
 	}
 	return stored, nil
+}
+
+// discard removes a staged file, unless it has got its name or is gone.
+func (l *Local) discard(staged string) error {
+	if err := l.root.Remove(staged); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // checkTarget finds what can't succeed before the body is read.
@@ -305,7 +313,8 @@ func hideNotExist(err error) error {
 // maxRaces bounds how often a put or a delete gives way to others: each time, one of them has come to its end.
 const maxRaces = 1000
 
-// place moves a staged file to its path and makes that durable.
+// place moves a staged file to its path and makes that durable. It is ErrNoUpload if the staged file is gone, as that of an upload
+// which was aborted is.
 func (l *Local) place(staged, clean string) error {
 	dir := path.Dir(clean)
 	for attempt := 0; ; attempt++ {
@@ -318,7 +327,7 @@ func (l *Local) place(staged, clean string) error {
 			return hideNotExist(targetError(err))
 		}
 		if _, gone := l.root.Stat(staged); errors.Is(gone, fs.ErrNotExist) {
-			return hideNotExist(err) // its upload was aborted
+			return fmt.Errorf("%w: %w", ErrNoUpload, hideNotExist(err))
 		}
 		if err := l.makeDirs(dir); err != nil {
 			return err

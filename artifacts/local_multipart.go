@@ -244,14 +244,11 @@ func (l *Local) complete(ctx context.Context, clean, id string, parts []Part, re
 	}
 	if ready != nil {
 		if err := ready(); err != nil {
-			return Stored{}, errors.Join(err, l.root.Remove(name))
+			return Stored{}, errors.Join(err, l.discard(name))
 		}
 	}
 	if err := l.place(name, clean); err != nil {
-		if _, gone := l.root.Stat(name); errors.Is(gone, fs.ErrNotExist) {
-			return Stored{}, ErrNoUpload // aborted meanwhile
-		}
-		return Stored{}, errors.Join(err, l.root.Remove(name))
+		return Stored{}, errors.Join(err, l.discard(name))
 	}
 	// The file is there. What fails now, or is cut off by the end of the process, costs a repeated call another copy.
 	record, err := json.Marshal(doneUpload{parts, stored})

@@ -3,6 +3,7 @@ package reliability_test
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -148,6 +149,44 @@ func TestR7_DiskErrorsLoseNothing(t *testing.T) {
 	sum := mustHold(t, "in the end", j.read(""), inDatabase(t, uri, ""))
 	report(t, "R7", "faults", len(all), "attempted", sum.attempted, "acknowledged", sum.acknowledged, "refused", refused, "lost", sum.lost,
 		"files_acknowledged", f.acknowledged, "failed", counted(hit))
+}
+
+// TestR7_AFileWhoseNameIsNotOnDiskIsRefused fails the sync of the folder, by when the file is there under its name. The client hears
+// that the disk failed, and the same request then succeeds.
+func TestR7_AFileWhoseNameIsNotOnDiskIsRefused(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, modelstest.EmptySQLite(t))
+	s.kill()
+	disk := s.startWatched(confine(t), filepath.Dir(s.dir))
+	client := &http.Client{Transport: &http.Transport{}, Timeout: deadline}
+	defer client.CloseIdleConnections()
+	sends := map[string]func(*http.Client, string, string, []byte) (int, []byte, error){"whole": exchange, "parts": exchangeParts}
+	for errno, refusal := range map[syscall.Errno]int{syscall.EIO: http.StatusInternalServerError, syscall.ENOSPC: http.StatusInsufficientStorage} {
+		for name, send := range sends {
+			put := func() (int, []byte) {
+				status, answer, err := send(client, http.MethodPut, s.url+artifactPath+"named/"+name+".bin", []byte("content"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return status, answer
+			}
+			disk.fail(errno, func(_ int, call change) bool {
+				ours, err := filepath.Match("*/artifacts/named", call.path)
+				return ours && err == nil && call.name == "fsync"
+			})
+			if status, answer := put(); status != refusal || !isEnvelope(answer) {
+				t.Errorf("%s, %v: %d %s, want %d", name, errno, status, answer, refusal)
+			}
+			if len(disk.heal()) == 0 {
+				t.Errorf("%s, %v: no sync failed", name, errno)
+			}
+			if status, answer := put(); status != http.StatusOK {
+				t.Errorf("%s, after %v: %d %s", name, errno, status, answer)
+			}
+		}
+	}
+	s.kill()
+	<-disk.closed
 }
 
 // TestR7_DiskErrorsAtTheStartAreTold fails one call after the other by which a server changes its files while it starts, on an empty
