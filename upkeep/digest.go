@@ -75,7 +75,7 @@ func (d *Digester) Run(ctx context.Context) {
 			return
 		case <-d.store.FilesDue():
 		case <-d.store.VersionsDue():
-			told = wakes[:1] // a version adds nothing to what the others read
+			told = wakes[:1] // digestVersion's: a version adds nothing to what the others read
 		}
 		for _, wake := range told {
 			select {
